@@ -1,0 +1,84 @@
+//! The command line: one file a command. Results go to stdout, everything else to stderr.
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+mod audit;
+mod batch;
+mod broker;
+mod check;
+mod demo;
+mod produce;
+mod stream;
+mod train;
+
+#[derive(Debug, Parser)]
+#[command(name = "alluvium", version, about, max_term_width = 110, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub log: LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct LogArgs {
+    /// What to log: error, warn, info, debug, or a filter such as `alluvium=debug,rskafka=warn`.
+    #[arg(long = "log", value_name = "FILTER", env = "ALLUVIUM_LOG", default_value = "info", global = true)]
+    pub filter: String,
+    /// Log as JSON lines.
+    #[arg(long = "log-json", global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Demo),
+    Stream(stream::Stream),
+    Batch(batch::Batch),
+    Check(check::Check),
+    Audit(audit::Audit),
+    Train(train::Train),
+    Produce(produce::Produce),
+    Broker(broker::Broker),
+}
+
+/// How a command ended; each is an exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Done,
+    /// Something failed at run time, and was reported.
+    Failed,
+    /// The audit found a fault, and showed it.
+    Unclean,
+}
+
+/// The command line or the pipeline file is wrong; exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+impl Cli {
+    pub async fn run(self) -> ExitCode {
+        let outcome = match self.command {
+            Command::Demo(command) => command.run().await,
+            Command::Stream(command) => command.run().await,
+            Command::Batch(command) => command.run().await,
+            Command::Check(command) => command.run().await,
+            Command::Audit(command) => command.run().await,
+            Command::Train(command) => command.run().await,
+            Command::Produce(command) => command.run().await,
+            Command::Broker(command) => command.run().await,
+        };
+        match outcome {
+            Ok(Exit::Done) => ExitCode::SUCCESS,
+            Ok(Exit::Failed) => ExitCode::from(1),
+            Ok(Exit::Unclean) => ExitCode::from(3),
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The pipeline file: what was written, checked into [`crate::pipeline::Settings`].

@@ -1,0 +1,47 @@
+//! The lake: Parquet segments, the ledger that says who owns which offsets, and the audit that proves it.
+
+use std::time::Duration;
+
+mod claim;
+
+pub use claim::{Claim, Counts, FileEntry, FileKind, Fingerprint, Genesis, Kind};
+
+/// Where results land and how they are cut into files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LakeSettings {
+    /// A path, `file://…`, or `s3://bucket/prefix`.
+    pub url: String,
+    pub dataset: String,
+    pub generation: u32,
+    pub partition_by: PartitionBy,
+    pub compression: Compression,
+    pub roll: Roll,
+    /// The most `date=/hour=` folders that one segment may write to; it is cut early before the next.
+    pub segment_hours_max: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PartitionBy {
+    #[default]
+    Hour,
+    Day,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    Snappy,
+    #[default]
+    Zstd,
+}
+
+/// A segment is committed when it reaches any of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roll {
+    pub rows_max: u64,
+    /// Encoded, in memory.
+    pub bytes_max: usize,
+    /// Since its first record.
+    pub age_max: Duration,
+}

@@ -1,0 +1,18 @@
+//! Alluvium reads a Kafka-compatible broker, scores every record, and lands the results as Parquet, each exactly once.
+
+pub mod offset;
+pub mod record;
+
+pub mod cli;
+pub mod config;
+pub mod pipeline;
+
+pub mod lane;
+
+pub mod broker;
+pub mod decode;
+pub mod lake;
+pub mod model;
+
+pub mod simulate;
+pub mod telemetry;

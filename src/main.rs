@@ -1,0 +1,17 @@
+//! Arguments, telemetry, run, exit code.
+
+use std::process::ExitCode;
+
+use alluvium::{cli::Cli, telemetry};
+use clap::Parser;
+
+/// Burn allocates every intermediate tensor; glibc would give the memory back each time, at a third of the speed.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::init_logging(&cli.log);
+    cli.run().await
+}

@@ -1,0 +1,168 @@
+//! The vocabulary that the stages share: what goes from one to the next, and nothing they do with it.
+//!
+//! ```text
+//! broker ──Batch──▶ decode ──Decoded { Rows, Reject… }──▶ model ──Scores──▶ lake
+//! ```
+
+use std::{collections::BTreeMap, fmt};
+
+use arrow::record_batch::RecordBatch;
+
+use crate::offset::OffsetRange;
+
+/// One record as the broker gave it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    pub offset: i64,
+    /// Milliseconds since 1970, UTC, as the broker tells it.
+    pub timestamp_ms: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: BTreeMap<String, Vec<u8>>,
+}
+
+/// The records of one fetch, in offset order.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub records: Vec<Record>,
+    /// From where the fetch began to one past its last record; offsets in it without a record are absent.
+    pub range: OffsetRange,
+    /// The partition's end when the fetch was answered.
+    pub high_watermark: i64,
+}
+
+/// A column that the pipeline file declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    pub name: String,
+    pub kind: FieldKind,
+    /// May be absent or null in a record.
+    pub nullable: bool,
+    /// Where it stands in the record's value; `["payload", "after", "id"]`.
+    pub path: Vec<String>,
+}
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldKind {
+    Int32,
+    Int64,
+    Float32,
+    Float64,
+    Bool,
+    String,
+    Timestamp(TimestampFormat),
+    /// `2026-11-21`
+    Date,
+}
+
+/// How a timestamp is written in the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimestampFormat {
+    Rfc3339,
+    Seconds,
+    Milliseconds,
+    Microseconds,
+    Nanoseconds,
+}
+
+/// The records of a batch that could be read, as columns.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// One column for each declared field, in the order declared.
+    pub columns: RecordBatch,
+    /// For each row, the index of its record in the batch; ascending.
+    pub source: Vec<u32>,
+    /// For each row, its event time in milliseconds since 1970, UTC; always inside the configured window.
+    pub event_ms: Vec<i64>,
+}
+
+/// What became of a batch: rows, and the records that could not be rows. Together they are the whole batch.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    pub rows: Rows,
+    /// In the order of the batch.
+    pub rejects: Vec<Reject>,
+}
+
+/// A record that can't be a row, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// The index of its record in the batch.
+    pub source: u32,
+    pub reason: Reason,
+    /// For people.
+    pub detail: String,
+    /// The time it is filed under: the record's own if it can be trusted, else the start of the window.
+    pub event_ms: i64,
+}
+
+/// Why a record was rejected. The list is closed and its names are stable: readers group by them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    Empty,
+    TooLarge,
+    NotJson,
+    WrongType,
+    MissingField,
+    NotANumber,
+    EventTime,
+}
+
+impl Reason {
+    pub const ALL: [Self; 7] = [
+        Self::Empty,
+        Self::TooLarge,
+        Self::NotJson,
+        Self::WrongType,
+        Self::MissingField,
+        Self::NotANumber,
+        Self::EventTime,
+    ];
+
+    /// The name in the lake's `reason` column and in metrics.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::TooLarge => "too_large",
+            Self::NotJson => "not_json",
+            Self::WrongType => "wrong_type",
+            Self::MissingField => "missing_field",
+            Self::NotANumber => "not_a_number",
+            Self::EventTime => "event_time",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// What the model says of each row of a [`Rows`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// For each row, the index of its class.
+    pub class: Vec<u8>,
+    /// For each row, the probability of that class.
+    pub confidence: Vec<f32>,
+    /// For each class, the probability for each row.
+    pub probabilities: Vec<Vec<f32>>,
+}
+
+/// Which model scored a segment; written into its claim and its rows.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ModelRef {
+    pub name: String,
+    pub version: u32,
+    /// SHA-256 of the weights and the manifest, in hex.
+    pub digest: String,
+}
+
+impl fmt::Display for ModelRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.name, self.version)
+    }
+}

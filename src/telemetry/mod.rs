@@ -1,0 +1,45 @@
+//! Logging and progress bars, both on stderr and out of each other's way.
+
+pub mod progress;
+
+use std::io::{self, IsTerminal, Write};
+
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+use crate::cli::LogArgs;
+
+/// Sends log lines to stderr, as text or JSON. A filter that can't be read is said, and `info` is used.
+pub fn init_logging(args: &LogArgs) {
+    let filter = EnvFilter::try_new(&args.filter).unwrap_or_else(|error| {
+        eprintln!("warning: --log {}: {error}; logging at info", args.filter);
+        EnvFilter::new("info")
+    });
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(BesideBars);
+    if args.json {
+        logs.json().init();
+    } else {
+        logs.with_ansi(io::stderr().is_terminal()).with_target(false).init();
+    }
+}
+
+/// Writes a line with the progress bars lifted for a moment.
+#[derive(Clone, Copy)]
+struct BesideBars;
+
+impl<'a> MakeWriter<'a> for BesideBars {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        *self
+    }
+}
+
+impl Write for BesideBars {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        progress::suspend(|| io::stderr().lock().write(line))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

@@ -1,0 +1,35 @@
+//! Progress bars on stderr, only on a terminal, and the figures in people's form.
+
+use std::{sync::LazyLock, time::Duration};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// A bar over a known number of things; nothing is drawn unless stderr is a terminal.
+pub fn bar(label: &'static str, total: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{prefix:>10} {wide_bar:.cyan/dim} {human_pos} of {human_len}  {per_sec:>12}  {eta:>4}",
+    )
+    .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = BARS.add(ProgressBar::new(total).with_style(style).with_prefix(label));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Runs `write` with the bars lifted off the screen.
+pub fn suspend<T>(write: impl FnOnce() -> T) -> T {
+    BARS.suspend(write)
+}
+
+/// `1234567` as `1,234,567`.
+#[must_use]
+pub fn count(n: u64) -> String {
+    indicatif::HumanCount(n).to_string()
+}
+
+/// `1234567` as `1.18 MiB`.
+#[must_use]
+pub fn bytes(n: u64) -> String {
+    indicatif::BinaryBytes(n).to_string()
+}
