@@ -8,10 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{
-    offset::OffsetRange,
-    record::ModelRef,
-};
+use crate::{offset::OffsetRange, record::ModelRef};
 
 /// The version of this JSON; a reader refuses a newer one.
 pub const FORMAT: u32 = 1;

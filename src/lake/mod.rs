@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 mod claim;
+pub mod names;
 
 pub use claim::{Claim, Counts, FileEntry, FileKind, Fingerprint, Genesis, Kind};
 

@@ -1,0 +1,145 @@
+//! Where everything in a lake stands; paths are relative to the lake.
+//!
+//! Invariant: a ledger name depends on dataset, generation, partition and start offset alone, so that at most one claim
+//! for a start can ever exist.
+
+use chrono::DateTime;
+use object_store::path::Path;
+use uuid::Uuid;
+
+use super::{FileKind, PartitionBy};
+use crate::offset::LaneId;
+
+const MS_PER_HOUR: i64 = 3_600_000;
+const MS_PER_DAY: i64 = 24 * MS_PER_HOUR;
+
+/// The ledger of one partition.
+#[must_use]
+pub fn ledger(id: &LaneId) -> Path {
+    Path::from_iter(["_ledger", &id.dataset, &id.generation_name(), &id.partition_name()])
+}
+
+#[must_use]
+pub fn genesis(id: &LaneId) -> Path {
+    ledger(id).join("genesis.json")
+}
+
+#[must_use]
+pub fn claim(id: &LaneId, start: i64) -> Path {
+    ledger(id).join(format!("{start:020}.json"))
+}
+
+/// The start offset in a claim's file name; `None` for the ledger's other objects.
+#[must_use]
+pub fn claim_start(path: &Path) -> Option<i64> {
+    let digits = path.filename()?.strip_suffix(".json")?;
+    (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+/// The newest claim's start, as a hint: where to begin looking.
+#[must_use]
+pub fn hint(id: &LaneId) -> Path {
+    ledger(id).join("latest.json")
+}
+
+/// The staging of every partition of one generation.
+#[must_use]
+pub fn staging_of(id: &LaneId) -> Path {
+    Path::from_iter(["_staging", &id.dataset, &id.generation_name(), &id.partition_name()])
+}
+
+#[must_use]
+pub fn staging(id: &LaneId, attempt: Uuid) -> Path {
+    staging_of(id).join(attempt.to_string())
+}
+
+/// All data files of a dataset, of one kind.
+#[must_use]
+pub fn data(kind: FileKind, dataset: &str) -> Path {
+    Path::from_iter([kind.folder(), dataset])
+}
+
+/// The `date=…/hour=…` folder that rows are filed under; the numbers order as the hours do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Bucket {
+    start_ms: i64,
+    by: PartitionBy,
+}
+
+impl Bucket {
+    #[must_use]
+    pub fn of(event_ms: i64, by: PartitionBy) -> Self {
+        let start_ms = match by {
+            PartitionBy::Hour => event_ms - event_ms.rem_euclid(MS_PER_HOUR),
+            PartitionBy::Day => event_ms - event_ms.rem_euclid(MS_PER_DAY),
+            PartitionBy::None => 0,
+        };
+        Self { start_ms, by }
+    }
+
+    /// `date=2026-11-21/hour=07`, `date=2026-11-21` or nothing.
+    #[must_use]
+    pub fn folders(self) -> Vec<String> {
+        let start = DateTime::from_timestamp_millis(self.start_ms).unwrap_or_default();
+        match self.by {
+            PartitionBy::Hour => vec![start.format("date=%Y-%m-%d").to_string(), start.format("hour=%H").to_string()],
+            PartitionBy::Day => vec![start.format("date=%Y-%m-%d").to_string()],
+            PartitionBy::None => vec![],
+        }
+    }
+}
+
+/// The final name of a data file: `scored/iris/date=2026-11-21/hour=07/g0-p0003-00000000000000012345.parquet`.
+#[must_use]
+pub fn data_file(kind: FileKind, id: &LaneId, bucket: Bucket, start: i64) -> Path {
+    let file = format!("{}-{}-{start:020}.parquet", id.generation_name(), id.partition_name());
+    let mut path = data(kind, &id.dataset);
+    path.extend(bucket.folders());
+    path.join(file)
+}
+
+/// Generation, partition and claim start in a data file's name; `None` if it is not one of ours.
+#[must_use]
+pub fn data_file_claim(path: &Path) -> Option<(u32, i32, i64)> {
+    let mut parts = path.filename()?.strip_suffix(".parquet")?.splitn(3, '-');
+    let generation = parts.next()?.strip_prefix('g')?.parse().ok()?;
+    let partition = parts.next()?.strip_prefix('p')?.parse().ok()?;
+    let start = parts.next()?.parse().ok()?;
+    Some((generation, partition, start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane() -> LaneId {
+        LaneId { dataset: "iris".into(), generation: 0, partition: 3 }
+    }
+
+    #[test]
+    fn names_are_those_of_the_contract() {
+        let at = DateTime::parse_from_rfc3339("2026-11-21T07:59:59.999Z").unwrap().timestamp_millis();
+        let file = data_file(FileKind::Scored, &lane(), Bucket::of(at, PartitionBy::Hour), 12345);
+        assert_eq!(file.as_ref(), "scored/iris/date=2026-11-21/hour=07/g0-p0003-00000000000000012345.parquet");
+        assert_eq!(claim(&lane(), 12345).as_ref(), "_ledger/iris/g0/p0003/00000000000000012345.json");
+        assert_eq!(genesis(&lane()).as_ref(), "_ledger/iris/g0/p0003/genesis.json");
+    }
+
+    #[test]
+    fn coarser_buckets_have_fewer_folders() {
+        let at = DateTime::parse_from_rfc3339("1969-12-31T23:00:00Z").unwrap().timestamp_millis();
+        assert_eq!(Bucket::of(at, PartitionBy::Day).folders(), ["date=1969-12-31"]);
+        assert!(Bucket::of(at, PartitionBy::None).folders().is_empty());
+        assert_eq!(Bucket::of(1, PartitionBy::None), Bucket::of(i64::MAX, PartitionBy::None));
+    }
+
+    #[test]
+    fn a_name_tells_its_claim_and_foreign_names_tell_none() {
+        assert_eq!(claim_start(&claim(&lane(), 77)), Some(77));
+        assert_eq!(claim_start(&genesis(&lane())), None);
+        assert_eq!(claim_start(&Path::from("a/0077.json")), None);
+        let file = data_file(FileKind::Rejected, &lane(), Bucket::of(0, PartitionBy::Hour), 77);
+        assert_eq!(data_file_claim(&file), Some((0, 3, 77)));
+        assert_eq!(data_file_claim(&Path::from("scored/iris/notes.parquet")), None);
+    }
+}
