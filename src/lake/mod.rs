@@ -21,7 +21,7 @@ pub struct LakeSettings {
     pub segment_hours_max: usize,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PartitionBy {
     #[default]
     Hour,
