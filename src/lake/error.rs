@@ -18,7 +18,9 @@ pub enum LakeError {
     Url { url: String, reason: String },
 
     /// Law L9.
-    #[error("the store at {url} can't hold a lake: {reason}; use a store that honours conditional writes (If-None-Match)")]
+    #[error(
+        "the store at {url} can't hold a lake: {reason}; use a store that honours conditional writes (If-None-Match)"
+    )]
     Unfit { url: String, reason: String },
 
     #[error("{path}: {reason}")]

@@ -43,7 +43,12 @@ pub struct Layout {
 
 impl Layout {
     /// `fields` are the decoded columns, `classes` the model's.
-    pub fn new(settings: &LakeSettings, fields: &Schema, classes: &[String], model: ModelRef) -> Result<Self, LakeError> {
+    pub fn new(
+        settings: &LakeSettings,
+        fields: &Schema,
+        classes: &[String],
+        model: ModelRef,
+    ) -> Result<Self, LakeError> {
         let scored = Arc::new(scored_schema(fields, classes));
         let rejected = Arc::new(rejected_schema());
         Ok(Self {
@@ -136,7 +141,8 @@ fn of<'a>(records: &'a [Record], source: &[u32]) -> impl Iterator<Item = &'a Rec
 }
 
 fn headers<'a>(records: impl Iterator<Item = &'a Record>) -> Result<ArrayRef, ArrowError> {
-    let pair = StructBuilder::new(header_fields(), vec![Box::new(StringBuilder::new()), Box::new(BinaryBuilder::new())]);
+    let pair =
+        StructBuilder::new(header_fields(), vec![Box::new(StringBuilder::new()), Box::new(BinaryBuilder::new())]);
     let mut list = ListBuilder::new(pair).with_field(header_item());
     for record in records {
         for (key, value) in &record.headers {

@@ -23,9 +23,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use super::{
-    Claim, Counts, FileEntry, Finished, Fingerprint, Genesis, Kind, LakeError, Store,
-    claim::FORMAT,
-    names,
+    Claim, Counts, FileEntry, Fingerprint, Finished, Genesis, Kind, LakeError, Store, claim::FORMAT, names,
     store::Published,
 };
 use crate::offset::{LaneId, OffsetRange};
@@ -120,9 +118,11 @@ impl Ledger {
     pub async fn commit(&self, segment: Finished) -> Result<Outcome, LakeError> {
         let began = SystemTime::now();
         let attempt = Uuid::new_v4();
-        let (counts, range, fingerprint, model) = (segment.counts, segment.range, segment.fingerprint, segment.model.clone());
+        let (counts, range, fingerprint, model) =
+            (segment.counts, segment.range, segment.fingerprint, segment.model.clone());
         let files = self.stage(attempt, segment).await?;
-        let claim = Claim { model: Some(model), files, ..self.draft(range, Kind::Segment, attempt, counts, fingerprint) };
+        let claim =
+            Claim { model: Some(model), files, ..self.draft(range, Kind::Segment, attempt, counts, fingerprint) };
         self.settle(claim, began).await
     }
 
@@ -326,3 +326,6 @@ fn to_json(value: &impl Serialize, path: &Path) -> Result<Bytes, LakeError> {
     let json = serde_json::to_vec_pretty(value);
     json.map(Bytes::from).map_err(|e| LakeError::Corrupt { path: path.clone(), reason: e.to_string() })
 }
+
+#[cfg(test)]
+mod tests;

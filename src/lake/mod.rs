@@ -4,6 +4,8 @@ use std::time::Duration;
 
 mod claim;
 mod error;
+#[cfg(test)]
+mod faulty;
 mod layout;
 pub mod ledger;
 pub mod names;
@@ -14,7 +16,7 @@ pub use claim::{Claim, Counts, FileEntry, FileKind, Fingerprint, Genesis, Kind};
 pub use error::LakeError;
 pub use layout::Layout;
 pub use ledger::{Head, Ledger, Outcome};
-pub use segment::{Finished, Segment};
+pub use segment::{EncodedFile, Finished, Scored, Segment};
 pub use store::Store;
 
 /// Where results land and how they are cut into files.

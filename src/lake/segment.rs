@@ -92,11 +92,7 @@ impl Segment {
     pub fn append(&mut self, scored: Scored) -> Result<Option<Scored>, LakeError> {
         let range = scored.batch.range;
         if range.start != self.range.end {
-            return Err(LakeError::Discontinuous {
-                id: self.id.clone(),
-                expected: self.range.end,
-                found: range.start,
-            });
+            return Err(LakeError::Discontinuous { id: self.id.clone(), expected: self.range.end, found: range.start });
         }
         let (taken, rest) = match self.cut(&scored.decoded) {
             None => (scored, None),
@@ -182,30 +178,25 @@ impl Segment {
     /// The first record of the batch that would open one hour too many.
     fn cut(&self, decoded: &Decoded) -> Option<u32> {
         let by = self.layout.partition_by;
-        let rows = decoded.rows.source.iter().copied().zip(decoded.rows.event_ms.iter().copied());
-        let rejects = decoded.rejects.iter().map(|reject| (reject.source, reject.event_ms));
-        let mut open: BTreeSet<Bucket> = self.files.keys().map(|(_, bucket)| *bucket).collect();
-        let new = |entries: &mut dyn Iterator<Item = (u32, i64)>| {
-            let mut seen = BTreeSet::new();
-            let mut firsts = vec![];
-            let mut last = None;
-            for (source, event_ms) in entries {
-                let bucket = Bucket::of(event_ms, by);
-                if last != Some(bucket) && !open.contains(&bucket) && seen.insert(bucket) {
-                    firsts.push((source, bucket));
-                }
-                last = Some(bucket);
-            }
-            firsts
-        };
-        let mut firsts = new(&mut { rows });
-        firsts.extend(new(&mut { rejects }));
+        let bucket = |(source, event_ms)| (source, Bucket::of(event_ms, by));
+        let rows = decoded.rows.source.iter().copied().zip(decoded.rows.event_ms.iter().copied()).map(bucket);
+        let rejects = decoded.rejects.iter().map(|reject| (reject.source, reject.event_ms)).map(bucket);
+        let mut firsts: Vec<_> = first_of_each(rows).into_iter().chain(first_of_each(rejects)).collect();
         firsts.sort_unstable();
+        let mut open: BTreeSet<Bucket> = self.files.keys().map(|(_, bucket)| *bucket).collect();
         firsts.into_iter().find_map(|(source, bucket)| {
             open.insert(bucket);
             (open.len() > self.layout.hours_max).then_some(source)
         })
     }
+}
+
+/// Where each bucket comes up first.
+fn first_of_each(entries: impl Iterator<Item = (u32, Bucket)>) -> Vec<(u32, Bucket)> {
+    let mut seen = BTreeSet::new();
+    let mut last = None;
+    // Neighbours mostly share an hour; only a change is looked up.
+    entries.filter(|&(_, bucket)| last.replace(bucket) != Some(bucket) && seen.insert(bucket)).collect()
 }
 
 impl OpenFile {
@@ -239,10 +230,7 @@ impl Scored {
         let (scores, later_scores) = split_scores(self.scores, row);
         let first = Batch { records: self.batch.records, range: OffsetRange { end: cut, ..range }, high_watermark };
         let second = Batch { records, range: OffsetRange { start: cut, ..range }, high_watermark };
-        (
-            Self { batch: first, decoded, scores },
-            Some(Self { batch: second, decoded: later, scores: later_scores }),
-        )
+        (Self { batch: first, decoded, scores }, Some(Self { batch: second, decoded: later, scores: later_scores }))
     }
 }
 
