@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub mod audit;
 mod claim;
 mod error;
 #[cfg(test)]
