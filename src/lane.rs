@@ -1,6 +1,34 @@
-//! The story of one partition, from its first fetch to its last commit.
+//! The story of one partition, from where the ledger says it stands to its last commit.
+//!
+//! Owns: the order of things. Does not own: any of the things; each verb here is a call into a stage.
+//! Invariant: strictly sequential in offsets. A segment is committed before the next one is begun.
 
-use std::time::Duration;
+mod fetch;
+mod memory;
+mod status;
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::{
+    fetch::{FetchSettings, Fetched},
+    memory::{Memory, Share},
+    status::{Status, Tally},
+};
+use crate::{
+    broker::{BrokerError, BrokerErrorKind, Partition, Start},
+    decode::{DecodeError, Decoder},
+    lake::{Claim, Fingerprint, Head, LakeError, Layout, Ledger, Outcome, Roll, Scored, Segment},
+    model::{ModelError, Scorer},
+    offset::OffsetRange,
+    record::Batch,
+};
 
 /// The limits of a lane, and of all lanes together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,4 +43,305 @@ pub struct Limits {
     pub partitions_refresh: Duration,
     /// How many batches are decoded, scored and encoded at once.
     pub cpu_threads: usize,
+}
+
+/// One partition's lane: everything it works with.
+#[derive(Debug)]
+pub struct Lane {
+    pub topic: Arc<str>,
+    pub start: Start,
+    pub ledger: Ledger,
+    pub works: Arc<Works>,
+    pub fetch: FetchSettings,
+    pub roll: Roll,
+    /// A batch run ends here; a stream never does.
+    pub until: Option<i64>,
+    pub stop: CancellationToken,
+    pub share: Share,
+    pub status: Arc<Status>,
+}
+
+/// What all lanes share: how a batch becomes rows of the lake.
+#[derive(Debug)]
+pub struct Works {
+    pub decoder: Decoder,
+    pub scorer: Scorer,
+    pub layout: Arc<Layout>,
+    /// As many permits as batches may be worked on at once.
+    pub cpu: Arc<Semaphore>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LaneError {
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error("the work on a batch was cut short: {0}")]
+    Cut(#[from] tokio::task::JoinError),
+    /// Law L10.
+    #[error(
+        "{lane}: the topic was re-created or truncated: {evidence}. Nothing was skipped. Set `generation = {}` under \
+         [lake] to begin a new generation beside the old one", generation + 1
+    )]
+    Recreated { lane: String, evidence: String, generation: u32 },
+    #[error(
+        "{lane}: this dataset's generation was begun from topic `{begun_from}`, not `{topic}`; choose another dataset"
+    )]
+    OtherTopic { lane: String, begun_from: String, topic: String },
+    #[error("the task that reads the partition ended without a word")]
+    ReaderGone,
+    #[error(
+        "the broker says that there are records from offset {position} up to {end}, and sends none; nothing was skipped. \
+         Look at the partition with another reader"
+    )]
+    Silent { position: i64, end: i64 },
+}
+
+impl LaneError {
+    /// Whether going on from the ledger may mend it; everything else needs a person.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Broker(error) => error.kind() != BrokerErrorKind::Person,
+            Self::Lake(error) => error.is_transient(),
+            Self::ReaderGone => true,
+            _ => false,
+        }
+    }
+}
+
+/// Runs the lane from where the ledger stands until it is told to stop, or to `until`.
+pub async fn run(lane: &Lane, partition: Arc<Partition>) -> Result<(), LaneError> {
+    loop {
+        let position = tokio::select! {
+            () = lane.stop.cancelled() => return Ok(()),
+            position = open(lane, &partition) => position?,
+        };
+        let batches = fetch::read_ahead(partition.clone(), position, lane.fetch.clone());
+        match carry(lane, position, batches).await? {
+            Carried::ToTheEnd => return Ok(()),
+            Carried::Fenced { at, by } => fenced(lane, at, &by),
+        }
+    }
+}
+
+/// Finds where to go on: the ledger's head, checked against what the broker has.
+async fn open(lane: &Lane, partition: &Partition) -> Result<i64, LaneError> {
+    let genesis = match lane.ledger.genesis().await? {
+        Some(genesis) => genesis,
+        None => lane.ledger.begin(&lane.topic, partition.start_offset(lane.start).await?).await?,
+    };
+    if genesis.topic != *lane.topic {
+        let (lane, topic) = (lane.ledger.id().to_string(), lane.topic.to_string());
+        return Err(LaneError::OtherTopic { lane, begun_from: genesis.topic, topic });
+    }
+    loop {
+        let head = lane.ledger.head(&genesis).await?;
+        lane.ledger.sweep(head.newest.as_ref()).await?;
+        let (earliest, latest) = (partition.earliest().await?, partition.latest().await?);
+        lane.status.opened(head.position, latest);
+        same_topic_still(lane, partition, &head, earliest, latest).await?;
+        let goal = lane.until.unwrap_or(i64::MAX);
+        if earliest <= head.position || head.position >= goal {
+            return Ok(head.position);
+        }
+        claim_gap(lane, OffsetRange { start: head.position, end: earliest.min(goal) }).await?;
+    }
+}
+
+/// Law L10: what the newest claim saw last must still be there, or be gone with everything before it.
+async fn same_topic_still(
+    lane: &Lane,
+    partition: &Partition,
+    head: &Head,
+    earliest: i64,
+    latest: i64,
+) -> Result<(), LaneError> {
+    let recreated = |evidence| {
+        let id = lane.ledger.id();
+        Err(LaneError::Recreated { lane: id.to_string(), evidence, generation: id.generation })
+    };
+    let Head { position, newest } = head;
+    if *position > latest {
+        return recreated(format!("the lake holds offsets up to {position} and the topic ends at {latest}"));
+    }
+    let Some(seen) = newest.as_ref().and_then(|claim| claim.fingerprint).filter(|seen| seen.offset >= earliest) else {
+        return Ok(());
+    };
+    match partition.record_at(seen.offset).await? {
+        Some(record) if Fingerprint::of(&record) != seen => {
+            recreated(format!("offset {} holds another record than the one in the lake", seen.offset))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Law L3: offsets that are gone are claimed too, and said.
+async fn claim_gap(lane: &Lane, range: OffsetRange) -> Result<(), LaneError> {
+    let id = lane.ledger.id();
+    match lane.ledger.gap(range, "the broker no longer has these offsets (retention)").await? {
+        Outcome::Won(claim) => {
+            tracing::warn!(lane = %id, offsets = %range, "a gap: these offsets were deleted before they were read");
+            metrics::counter!("alluvium_gap_offsets_total").increment(range.len());
+            lane.status.committed(&claim);
+        }
+        Outcome::Fenced { by } => fenced(lane, range.start, &by),
+    }
+    Ok(())
+}
+
+/// Law L6: another writer owns what this one had in hand. Nothing is lost but work.
+fn fenced(lane: &Lane, at: i64, by: &str) {
+    tracing::warn!(lane = %lane.ledger.id(), offset = at, %by, "fenced: another writer has committed these offsets");
+    metrics::counter!("alluvium_fences_total").increment(1);
+    lane.status.fenced();
+}
+
+/// How a lane's batches were carried to the lake.
+#[derive(Debug)]
+enum Carried {
+    ToTheEnd,
+    Fenced { at: i64, by: String },
+}
+
+/// Why a segment is committed.
+#[derive(Debug)]
+enum Reason {
+    Full,
+    Old,
+    MemoryShort,
+    AtEnd,
+    Stopped,
+    /// Nothing more can be read now; what was read is worth keeping.
+    Failed(LaneError),
+}
+
+/// Carries batches into segments and segments into the lake, one after the other.
+async fn carry(
+    lane: &Lane,
+    mut position: i64,
+    batches: impl Stream<Item = Result<Fetched, LaneError>>,
+) -> Result<Carried, LaneError> {
+    let mut batches = pin!(batches);
+    let mut rest = None;
+    lane.share.set(0);
+    loop {
+        let (segment, reason) = fill(lane, position, &mut rest, &mut batches).await?;
+        if !segment.range().is_empty() {
+            match commit(lane, segment, &reason).await? {
+                Outcome::Won(claim) => position = claim.end,
+                Outcome::Fenced { by } => return Ok(Carried::Fenced { at: position, by }),
+            }
+        }
+        match reason {
+            Reason::Failed(error) => return Err(error),
+            Reason::Stopped | Reason::AtEnd => return Ok(Carried::ToTheEnd),
+            Reason::Full | Reason::Old | Reason::MemoryShort => {}
+        }
+    }
+}
+
+/// Fills a segment until there is a reason to commit it. What didn't fit stays in `rest` for the next one.
+async fn fill(
+    lane: &Lane,
+    position: i64,
+    rest: &mut Option<Work>,
+    batches: &mut (impl Stream<Item = Result<Fetched, LaneError>> + Unpin),
+) -> Result<(Segment, Reason), LaneError> {
+    let mut segment = Segment::new(lane.ledger.id().clone(), lane.works.layout.clone(), position);
+    let mut old_at = None;
+    loop {
+        let work = match rest.take() {
+            Some(rest) => rest,
+            None if lane.until.is_some_and(|until| segment.range().end >= until) => {
+                return Ok((segment, Reason::AtEnd));
+            }
+            None => match next(lane, old_at, batches).await {
+                Ok(work) => work,
+                Err(reason) => return Ok((segment, reason)),
+            },
+        };
+        old_at.get_or_insert_with(|| Instant::now() + lane.roll.age_max);
+        (segment, *rest) = take_in(lane, segment, work).await?;
+        lane.share.set(segment.memory());
+        lane.status.reached(segment.range().end);
+        let full = segment.records() >= lane.roll.rows_max || segment.memory() >= lane.roll.bytes_max;
+        if full || rest.is_some() {
+            return Ok((segment, Reason::Full));
+        }
+    }
+}
+
+/// The next batch, or the reason not to wait for it.
+async fn next(
+    lane: &Lane,
+    old_at: Option<Instant>,
+    batches: &mut (impl Stream<Item = Result<Fetched, LaneError>> + Unpin),
+) -> Result<Work, Reason> {
+    tokio::select! {
+        biased;
+        () = lane.stop.cancelled() => Err(Reason::Stopped),
+        () = lane.share.pressed(), if old_at.is_some() => Err(Reason::MemoryShort),
+        () = sleep_until(old_at.unwrap_or_else(Instant::now)), if old_at.is_some() => Err(Reason::Old),
+        next = batches.next() => match next {
+            Some(Ok(fetched)) => Ok(Work::Fetched(fetched.until(lane.until))),
+            Some(Err(error)) => Err(Reason::Failed(error)),
+            None => Err(Reason::Failed(LaneError::ReaderGone)),
+        },
+    }
+}
+
+/// A batch on its way into a segment.
+#[derive(Debug)]
+enum Work {
+    Fetched(Fetched),
+    /// What is left of a batch that the last segment had to be cut in.
+    Left(Box<Scored>),
+}
+
+/// Decodes, scores and encodes a batch, away from the async threads.
+async fn take_in(lane: &Lane, mut segment: Segment, work: Work) -> Result<(Segment, Option<Work>), LaneError> {
+    let _turn = lane.works.cpu.acquire().await;
+    let works = lane.works.clone();
+    let now_ms = chrono::Utc::now().timestamp_millis();
+    let task = tokio::task::spawn_blocking(move || {
+        let (scored, _memory) = match work {
+            Work::Fetched(fetched) => (works.score(fetched.batch, now_ms)?, fetched.memory),
+            Work::Left(scored) => (*scored, None),
+        };
+        let left = segment.append(scored)?.map(|left| Work::Left(Box::new(left)));
+        Ok((segment, left))
+    });
+    task.await?
+}
+
+impl Works {
+    fn score(&self, batch: Batch, now_ms: i64) -> Result<Scored, LaneError> {
+        let decoded = self.decoder.decode(&batch.records, now_ms)?;
+        let scores = self.scorer.score(&decoded.rows.columns)?;
+        Ok(Scored { batch, decoded, scores })
+    }
+}
+
+async fn commit(lane: &Lane, segment: Segment, reason: &Reason) -> Result<Outcome, LaneError> {
+    let finished = tokio::task::spawn_blocking(move || segment.finish()).await??;
+    let outcome = lane.ledger.commit(finished).await?;
+    lane.share.set(0);
+    if let Outcome::Won(claim) = &outcome {
+        committed(lane, claim, reason);
+    }
+    Ok(outcome)
+}
+
+fn committed(lane: &Lane, claim: &Claim, reason: &Reason) {
+    tracing::debug!(lane = %lane.ledger.id(), offsets = %claim.range(), ?reason, files = claim.files.len(), "committed");
+    metrics::counter!("alluvium_segments_total").increment(1);
+    metrics::counter!("alluvium_records_total", "outcome" => "scored").increment(claim.counts.scored);
+    metrics::counter!("alluvium_records_total", "outcome" => "rejected").increment(claim.counts.rejected);
+    lane.status.committed(claim);
 }

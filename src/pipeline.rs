@@ -1,6 +1,40 @@
 //! Opens the lanes, joins them, stops them.
+//!
+//! Owns: which lanes there are, and what a lane's failure means. Does not own: what happens inside one ([`crate::lane`]).
 
-use crate::{broker, decode, lake, lane, model};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde::Serialize;
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    broker::{self, Broker, BrokerError},
+    decode::{self, Decoder},
+    lake::{self, LakeError, Layout, Ledger, Store},
+    lane::{self, FetchSettings, Lane, LaneError, Limits, Memory, Status, Tally, Works},
+    model::{self, Model, ModelError},
+    offset::LaneId,
+    telemetry::chain,
+};
+
+/// Between tries of a lane that failed; doubles up to the other.
+const RETRY_WAIT: Duration = Duration::from_millis(200);
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(15);
+/// The smallest fetch that many lanes and little memory may lead to.
+const FETCH_BYTES_MIN: i32 = 32 << 10;
+/// What share of the memory may be on its way from the broker: one part in this many.
+const FETCH_MEMORY_SHARE: usize = 16;
 
 /// Everything a run needs to know, checked: what a pipeline file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +44,277 @@ pub struct Settings {
     pub decode: decode::DecodeSettings,
     pub model: model::ModelSettings,
     pub lake: lake::LakeSettings,
-    pub limits: lane::Limits,
+    pub limits: Limits,
     /// Where `/metrics` is served; nowhere by default.
-    pub metrics: Option<std::net::SocketAddr>,
+    pub metrics: Option<SocketAddr>,
+}
+
+/// How long a run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Until it is told to stop.
+    Stream,
+    /// To the offsets at which the partitions ended when it began.
+    Batch,
+}
+
+/// A pipeline with everything it needs in hand, and no lane open yet.
+#[derive(Debug)]
+pub struct Pipeline {
+    settings: Settings,
+    mode: Mode,
+    broker: Broker,
+    store: Store,
+    works: Arc<Works>,
+    memory: Arc<Memory>,
+    writer: Arc<str>,
+    stop: CancellationToken,
+    lanes: Mutex<BTreeMap<i32, LaneState>>,
+}
+
+/// A lane as the pipeline sees it.
+#[derive(Clone, Debug)]
+struct LaneState {
+    status: Arc<Status>,
+    until: Option<i64>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error("the model does not fit the declared fields: {0}")]
+    Fields(String),
+}
+
+/// What a run did.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    #[serde(flatten)]
+    pub tally: Tally,
+    pub partitions: usize,
+    /// Offsets that a batch run was to reach and did not.
+    pub remaining: u64,
+    pub seconds: f64,
+    pub memory_peak_bytes: usize,
+    /// One line for each lane that failed.
+    pub failures: Vec<String>,
+}
+
+/// What happens right now, for bars and log lines.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    pub advanced: u64,
+    pub lag: u64,
+    pub lanes: usize,
+    pub lanes_open: usize,
+    pub tally: Tally,
+}
+
+impl Pipeline {
+    /// Loads the model, reaches the broker, and probes the store; whatever can't work fails here.
+    pub async fn open(mut settings: Settings, mode: Mode, stop: CancellationToken) -> Result<Self, PipelineError> {
+        let model = Model::load(&settings.model)?;
+        let works = works(&mut settings, &model)?;
+        let store = Store::open(&settings.lake.url)?;
+        store.probe().await?;
+        let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
+        let memory = Memory::new(settings.limits.memory_bytes_max);
+        let writer = format!("{}-{:.8}", std::process::id(), Uuid::new_v4().simple()).into();
+        let lanes = Mutex::default();
+        Ok(Self { settings, mode, broker, store, works, memory, writer, stop, lanes })
+    }
+
+    /// Runs every partition's lane. A lane that a person must mend ends alone; the others go on.
+    pub async fn run(&self) -> Result<Summary, PipelineError> {
+        let began = Instant::now();
+        let mut running = JoinSet::new();
+        let topic: Arc<str> = self.settings.source.topic.as_str().into();
+        let partitions = self.broker.partitions(&topic).await?;
+        let fetch = self.fetch_settings(partitions.len());
+        for partition in partitions {
+            let until = self.until(&topic, partition).await?;
+            running.spawn(supervise(
+                self.lane(&topic, partition, until, &fetch),
+                self.broker.clone(),
+                self.retry_for(),
+            ));
+        }
+        let mut failures = vec![];
+        let mut refresh = interval(self.settings.limits.partitions_refresh);
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        refresh.reset();
+        while !running.is_empty() {
+            tokio::select! {
+                Some(ended) = running.join_next() => failures.extend(failure(ended)),
+                _ = refresh.tick(), if self.mode == Mode::Stream => {
+                    for partition in self.new_partitions(&topic).await {
+                        tracing::info!(%topic, partition, "a new partition");
+                        running.spawn(supervise(self.lane(&topic, partition, None, &fetch), self.broker.clone(), None));
+                    }
+                }
+            }
+        }
+        Ok(self.summary(began, failures))
+    }
+
+    /// A look at all lanes.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.lanes().values().fold(Progress::default(), |mut sum, lane| {
+            sum.advanced += lane.status.advanced();
+            sum.lag += lane.status.lag();
+            sum.lanes += 1;
+            sum.lanes_open += usize::from(lane.status.is_open());
+            sum.tally += lane.status.tally();
+            sum
+        })
+    }
+
+    /// The broker, for asking what a person wants to know.
+    #[must_use]
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn lane(&self, topic: &Arc<str>, partition: i32, until: Option<i64>, fetch: &FetchSettings) -> Lane {
+        let lake = &self.settings.lake;
+        let id = LaneId { dataset: lake.dataset.as_str().into(), generation: lake.generation, partition };
+        let status = Arc::new(Status::default());
+        self.lanes().insert(partition, LaneState { status: status.clone(), until });
+        Lane {
+            topic: topic.clone(),
+            start: self.settings.source.start,
+            ledger: Ledger::new(self.store.clone(), id, self.writer.clone()),
+            works: self.works.clone(),
+            fetch: fetch.clone(),
+            roll: lake.roll,
+            until,
+            stop: self.stop.clone(),
+            share: self.memory.share(),
+            status,
+        }
+    }
+
+    /// Many lanes fetch less each, so that what is on its way stays a small part of the memory.
+    fn fetch_settings(&self, lanes: usize) -> FetchSettings {
+        let share = self.memory.limit() / FETCH_MEMORY_SHARE / lanes.max(1);
+        let limit = self.settings.broker.fetch_bytes_max;
+        let bytes_max = i32::try_from(share).unwrap_or(limit).clamp(FETCH_BYTES_MIN.min(limit), limit);
+        FetchSettings { bytes_max, wait_max: self.settings.broker.fetch_wait_max, memory: self.memory.clone() }
+    }
+
+    async fn until(&self, topic: &str, partition: i32) -> Result<Option<i64>, PipelineError> {
+        match self.mode {
+            Mode::Stream => Ok(None),
+            Mode::Batch => Ok(Some(self.broker.partition(topic, partition).await?.latest().await?)),
+        }
+    }
+
+    fn retry_for(&self) -> Option<Duration> {
+        (self.mode == Mode::Batch).then_some(self.settings.limits.retry_for_max)
+    }
+
+    async fn new_partitions(&self, topic: &str) -> Vec<i32> {
+        match self.broker.partitions(topic).await {
+            Ok(partitions) => {
+                let known = self.lanes();
+                partitions.into_iter().filter(|partition| !known.contains_key(partition)).collect()
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not look for new partitions");
+                vec![]
+            }
+        }
+    }
+
+    fn summary(&self, began: Instant, failures: Vec<String>) -> Summary {
+        let lanes = self.lanes();
+        let remaining = |lane: &LaneState| lane.until.map_or(0, |until| (until - lane.status.position()).max(0));
+        let mut tally = Tally::default();
+        for lane in lanes.values() {
+            tally += lane.status.tally();
+        }
+        Summary {
+            tally,
+            partitions: lanes.len(),
+            remaining: lanes.values().map(|lane| remaining(lane).unsigned_abs()).sum(),
+            seconds: began.elapsed().as_secs_f64(),
+            memory_peak_bytes: self.memory.peak(),
+            failures,
+        }
+    }
+
+    fn lanes(&self) -> std::sync::MutexGuard<'_, BTreeMap<i32, LaneState>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Binds decoder, model and columns to each other. What the model can't do without, a record must have.
+fn works(settings: &mut Settings, model: &Model) -> Result<Arc<Works>, PipelineError> {
+    let faults = model.check_fields(&settings.decode.fields);
+    if !faults.is_empty() {
+        return Err(PipelineError::Fields(faults.join("; ")));
+    }
+    for required in model.required_fields() {
+        for field in settings.decode.fields.iter_mut().filter(|field| field.name == required) {
+            field.nullable = false;
+        }
+    }
+    let decoder = Decoder::new(&settings.decode);
+    let scorer = model.scorer(&decoder.schema())?;
+    let layout = Layout::new(&settings.lake, &decoder.schema(), model.classes(), model.reference())?;
+    let cpu = Arc::new(Semaphore::new(settings.limits.cpu_threads.max(1)));
+    Ok(Arc::new(Works { decoder, scorer, layout: Arc::new(layout), cpu }))
+}
+
+/// Keeps a lane going: what a retry may mend is tried again from the ledger, for `retry_for` or for ever.
+async fn supervise(lane: Lane, broker: Broker, retry_for: Option<Duration>) -> Result<(), String> {
+    let id = lane.ledger.id().clone();
+    let mut failing = None;
+    let mut wait = RETRY_WAIT;
+    loop {
+        let before = lane.status.position();
+        let Err(error) = attempt(&lane, &broker).await else { return Ok(()) };
+        if lane.status.position() > before {
+            failing = None;
+            wait = RETRY_WAIT;
+        }
+        let failing_for = failing.get_or_insert_with(Instant::now).elapsed();
+        let given_up = retry_for.is_some_and(|limit| failing_for >= limit);
+        if !error.is_transient() || given_up {
+            let line = format!("{id}: {}", chain(&error));
+            tracing::error!("lane stopped: {line}");
+            metrics::counter!("alluvium_lanes_stopped_total").increment(1);
+            return Err(line);
+        }
+        tracing::warn!(lane = %id, error = chain(&error), "trying again from the ledger in {wait:?}");
+        metrics::counter!("alluvium_retries_total").increment(1);
+        tokio::select! {
+            () = lane.stop.cancelled() => return Ok(()),
+            () = sleep(wait) => wait = (wait * 2).min(RETRY_WAIT_MAX),
+        }
+    }
+}
+
+async fn attempt(lane: &Lane, broker: &Broker) -> Result<(), LaneError> {
+    let opened = broker.partition(&lane.topic, lane.ledger.id().partition);
+    let partition = tokio::select! {
+        () = lane.stop.cancelled() => return Ok(()),
+        partition = opened => partition?,
+    };
+    lane::run(lane, Arc::new(partition)).await
+}
+
+fn failure(ended: Result<Result<(), String>, tokio::task::JoinError>) -> Option<String> {
+    ended.unwrap_or_else(|panic| Err(format!("a lane ended abnormally: {panic}"))).err()
 }

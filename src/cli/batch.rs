@@ -1,15 +1,33 @@
 //! `alluvium batch`
 
+use std::path::PathBuf;
+
 use clap::Args;
 
-use super::Exit;
+use super::{Exit, run, summary};
+use crate::pipeline::Mode;
 
-/// Not in this commit yet.
+/// Score what a topic holds now, and exit
+///
+/// Takes each partition's end when it starts, runs to exactly there, commits, and prints a summary. Run again, it goes
+/// on where the lake ends: no record is read twice.
 #[derive(Debug, Args)]
-pub struct Batch {}
+#[command(
+    after_help = "Example:\n  alluvium batch pipelines/iris.toml\n  alluvium batch pipelines/iris.toml --json | jq .scored"
+)]
+pub struct Batch {
+    /// The pipeline file
+    #[arg(value_name = "PIPELINE.toml")]
+    pipeline: PathBuf,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 impl Batch {
     pub async fn run(self) -> anyhow::Result<Exit> {
-        anyhow::bail!("`alluvium batch` is not built yet")
+        let outcome = run::run(run::settings(&self.pipeline)?, Mode::Batch).await?;
+        summary::print(&outcome, self.json)?;
+        Ok(summary::exit(&outcome))
     }
 }

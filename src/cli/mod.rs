@@ -10,7 +10,9 @@ mod broker;
 mod check;
 mod demo;
 mod produce;
+mod run;
 mod stream;
+mod summary;
 mod train;
 
 #[derive(Debug, Parser)]

@@ -1,15 +1,33 @@
 //! `alluvium stream`
 
+use std::path::PathBuf;
+
 use clap::Args;
 
-use super::Exit;
+use super::{Exit, run, summary};
+use crate::pipeline::Mode;
 
-/// Not in this commit yet.
+/// Score a topic's records as they come, until told to stop
+///
+/// Goes on where the lake ends. SIGINT or SIGTERM once: commits what is in hand and exits 0; twice: leaves at once, and
+/// the next start recovers. Partitions added to the topic are picked up.
 #[derive(Debug, Args)]
-pub struct Stream {}
+#[command(
+    after_help = "Example:\n  alluvium stream pipelines/iris.toml\n  ALLUVIUM_BROKERS=broker:9092 alluvium stream pipelines/iris.toml --log warn"
+)]
+pub struct Stream {
+    /// The pipeline file
+    #[arg(value_name = "PIPELINE.toml")]
+    pipeline: PathBuf,
+    /// Print the summary at the end as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 impl Stream {
     pub async fn run(self) -> anyhow::Result<Exit> {
-        anyhow::bail!("`alluvium stream` is not built yet")
+        let outcome = run::run(run::settings(&self.pipeline)?, Mode::Stream).await?;
+        summary::print(&outcome, self.json)?;
+        Ok(summary::exit(&outcome))
     }
 }

@@ -1,6 +1,30 @@
 //! Bytes to Arrow columns and rejects. Pure: no clock, no network, and no panic on any bytes.
+//!
+//! Owns: what makes a record a row, and what is wrong with one that is not. Does not own: where either goes.
+//!
+//! A record is read in one pass ([`parse`]) into a slot for each declared field; the slots are made to fit their fields
+//! ([`value`]); only a record in which all of them fit is appended to the columns, so that a reject leaves nothing behind.
 
-use crate::record::Field;
+use arrow::{datatypes::SchemaRef, error::ArrowError};
+
+use self::{
+    columns::Columns,
+    parse::{Shape, Slot, Values},
+    refusal::Refusal,
+    shape::Node,
+    value::settle,
+};
+use crate::record::{Decoded, Field, FieldKind, Record, Reject, Rows, TimestampFormat};
+
+mod bare;
+mod columns;
+mod parse;
+mod refusal;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod time;
+mod value;
 
 /// How a record's value becomes a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,4 +52,205 @@ pub struct EventWindow {
     pub earliest_ms: i64,
     /// How far ahead of now an event may lie.
     pub ahead_ms: i64,
+}
+
+/// A batch that can't be decoded at all; no record's bytes lead here, unless there are too many of them.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error("a batch of {records} records is too large to number them; fetch fewer bytes at once")]
+    TooManyRecords { records: usize },
+    #[error("a column of a batch holds more than {bytes_max} bytes of text; fetch fewer bytes at once")]
+    TooMuchText { bytes_max: usize },
+    #[error("the event time is told by field {index}, which is not a declared timestamp; name a field that is")]
+    EventField { index: usize },
+    #[error("assemble the columns of a batch")]
+    Columns(#[from] ArrowError),
+}
+
+/// Turns batches of records into rows and rejects. Built once and shared by all lanes.
+#[derive(Debug)]
+pub struct Decoder {
+    fields: Vec<Planned>,
+    root: Node,
+    nodes: usize,
+    schema: SchemaRef,
+    event_time: EventTime,
+    window: EventWindow,
+    record_bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct Planned {
+    field: Field,
+    required: bool,
+}
+
+/// Where a row's event time comes from.
+#[derive(Clone, Copy, Debug)]
+enum EventSource {
+    Broker,
+    Field { index: usize, units_per_ms: i64 },
+}
+
+/// The event window as of now.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    earliest_ms: i64,
+    latest_ms: i64,
+}
+
+impl Window {
+    fn contains(self, ms: i64) -> bool {
+        self.earliest_ms <= ms && ms <= self.latest_ms
+    }
+}
+
+impl Decoder {
+    #[must_use]
+    pub fn new(settings: &DecodeSettings) -> Self {
+        let (root, nodes) = Node::tree(&settings.fields);
+        let required = |index, field: &Field| !field.nullable || settings.event_time == EventTime::Field(index);
+        let fields = settings.fields.iter().enumerate();
+        Self {
+            fields: fields.map(|(at, field)| Planned { field: field.clone(), required: required(at, field) }).collect(),
+            root,
+            nodes,
+            schema: columns::schema(&settings.fields),
+            event_time: settings.event_time,
+            window: settings.window,
+            record_bytes_max: settings.record_bytes_max,
+        }
+    }
+
+    /// The declared fields, in the order declared.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// Every record ends up either in the rows or in the rejects, both in the order of the batch.
+    pub fn decode(&self, records: &[Record], now_ms: i64) -> Result<Decoded, DecodeError> {
+        let too_many = |_| DecodeError::TooManyRecords { records: records.len() };
+        let sources = 0..u32::try_from(records.len()).map_err(too_many)?;
+        let event = self.event_source()?;
+        let window = self.window_at(now_ms);
+        let mut values = Values::new(self.fields.len(), self.nodes);
+        let mut columns = Columns::new(self.fields.iter().map(|planned| planned.field.kind), records.len());
+        let (mut source, mut event_times) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
+        let mut rejects = Vec::new();
+        for (index, record) in sources.zip(records) {
+            match self.row(record, &mut values, event, window) {
+                Ok(event_ms) => {
+                    columns.push(&values.slots)?;
+                    source.push(index);
+                    event_times.push(event_ms);
+                }
+                Err(refusal) => rejects.push(reject(index, record, refusal, window)),
+            }
+        }
+        let columns = columns.finish(self.schema())?;
+        Ok(Decoded { rows: Rows { columns, source, event_ms: event_times }, rejects })
+    }
+
+    fn event_source(&self) -> Result<EventSource, DecodeError> {
+        let EventTime::Field(index) = self.event_time else { return Ok(EventSource::Broker) };
+        match self.fields.get(index).map(|planned| planned.field.kind) {
+            Some(FieldKind::Timestamp(TimestampFormat::Nanoseconds)) => {
+                Ok(EventSource::Field { index, units_per_ms: 1_000_000 })
+            }
+            Some(FieldKind::Timestamp(_)) => Ok(EventSource::Field { index, units_per_ms: 1_000 }),
+            _ => Err(DecodeError::EventField { index }),
+        }
+    }
+
+    fn window_at(&self, now_ms: i64) -> Window {
+        let EventWindow { earliest_ms, ahead_ms } = self.window;
+        Window { earliest_ms, latest_ms: now_ms.saturating_add(ahead_ms) }
+    }
+
+    /// Makes the values a row, and tells its event time.
+    #[inline]
+    fn row<'a>(
+        &self,
+        record: &'a Record,
+        values: &mut Values<'a>,
+        event: EventSource,
+        window: Window,
+    ) -> Result<i64, Refusal> {
+        let json = self.text(record)?;
+        match values.read(&self.root, json) {
+            Ok(Shape::Object) => {}
+            Ok(Shape::Other) => return Err(Refusal::not_an_object()),
+            Err(error) => return Err(self.unreadable(json, &error)),
+        }
+        self.settle(&mut values.slots)?;
+        let event_ms = event_ms(event, record, &values.slots);
+        if window.contains(event_ms) { Ok(event_ms) } else { Err(Refusal::event_time(event_ms, window)) }
+    }
+
+    #[inline]
+    fn text<'a>(&self, record: &'a Record) -> Result<&'a str, Refusal> {
+        match record.value.as_deref() {
+            None => Err(Refusal::tombstone()),
+            Some([]) => Err(Refusal::empty()),
+            Some(value) if value.len() > self.record_bytes_max => {
+                Err(Refusal::too_large(value.len(), self.record_bytes_max))
+            }
+            Some(value) => str::from_utf8(value).map_err(Refusal::not_utf8),
+        }
+    }
+
+    #[inline]
+    fn settle(&self, slots: &mut [Slot<'_>]) -> Result<(), Refusal> {
+        let mut pairs = self.fields.iter().zip(slots.iter_mut());
+        match pairs.position(|(planned, slot)| settle(slot, planned.field.kind, planned.required).is_err()) {
+            None => Ok(()),
+            Some(first) => self.gravest(slots, first).map_or(Ok(()), Err),
+        }
+    }
+
+    /// The fault to report, of those from field `first` on: of the gravest reason, the first.
+    #[cold]
+    fn gravest(&self, slots: &mut [Slot<'_>], first: usize) -> Option<Refusal> {
+        let pairs = self.fields.iter().zip(slots).skip(first);
+        let faults = pairs.filter_map(|(Planned { field, required }, slot)| {
+            let fault = settle(slot, field.kind, *required).err()?;
+            Some((field, slot, fault))
+        });
+        let (field, slot, fault) = faults.min_by_key(|(.., fault)| fault.reason())?;
+        Some(Refusal::field(field, slot, fault))
+    }
+
+    /// A record at which the parser stopped: no JSON, unless numbers that JSON can't write are all that is wrong with it.
+    #[cold]
+    fn unreadable(&self, json: &str, error: &serde_json::Error) -> Refusal {
+        let Some(quoted) = bare::quote(json) else { return Refusal::not_json(error) };
+        let mut values = Values::new(self.fields.len(), self.nodes);
+        match values.read(&self.root, &quoted) {
+            Ok(Shape::Object) => {
+                bare::unmark(&mut values.slots);
+                self.gravest(&mut values.slots, 0).unwrap_or_else(Refusal::not_finite_elsewhere)
+            }
+            Ok(Shape::Other) => Refusal::not_an_object(),
+            Err(_) => Refusal::not_json(error),
+        }
+    }
+}
+
+#[inline]
+fn event_ms(event: EventSource, record: &Record, slots: &[Slot<'_>]) -> i64 {
+    match event {
+        EventSource::Broker => record.timestamp_ms,
+        EventSource::Field { index, units_per_ms } => match slots.get(index) {
+            Some(Slot::Int(time)) => time.div_euclid(units_per_ms),
+            // A required timestamp is always settled; were it not, this lies outside any window.
+            _ => i64::MIN,
+        },
+    }
+}
+
+fn reject(source: u32, record: &Record, refusal: Refusal, window: Window) -> Reject {
+    let Refusal { reason, detail } = refusal;
+    let event_ms = if window.contains(record.timestamp_ms) { record.timestamp_ms } else { window.earliest_ms };
+    Reject { source, reason, detail, event_ms }
 }

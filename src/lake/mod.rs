@@ -2,10 +2,23 @@
 
 use std::time::Duration;
 
+pub mod audit;
 mod claim;
+mod error;
+#[cfg(test)]
+mod faulty;
+mod layout;
+pub mod ledger;
 pub mod names;
+mod segment;
+mod store;
 
 pub use claim::{Claim, Counts, FileEntry, FileKind, Fingerprint, Genesis, Kind};
+pub use error::LakeError;
+pub use layout::Layout;
+pub use ledger::{Head, Ledger, Outcome};
+pub use segment::{EncodedFile, Finished, Scored, Segment};
+pub use store::Store;
 
 /// Where results land and how they are cut into files.
 #[derive(Clone, Debug, PartialEq, Eq)]

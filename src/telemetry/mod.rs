@@ -1,8 +1,12 @@
-//! Logging and progress bars, both on stderr and out of each other's way.
+//! Logging, progress bars and metrics. Bars and log lines share stderr and keep out of each other's way.
 
+pub mod metrics;
 pub mod progress;
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    error::Error,
+    io::{self, IsTerminal, Write},
+};
 
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
@@ -20,6 +24,13 @@ pub fn init_logging(args: &LogArgs) {
     } else {
         logs.with_ansi(io::stderr().is_terminal()).with_target(false).init();
     }
+}
+
+/// An error and what led to it, in one line.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Writes a line with the progress bars lifted for a moment.

@@ -1,0 +1,118 @@
+//! Records a second of the decoder on one core, beside arrow-json's own decoder on the same bytes.
+//!
+//! ```text
+//! cargo bench --bench decode
+//! ```
+//!
+//! `iris` is the good path, `rejects` a flood of records of which none can be a row, `timestamps` the two ways that
+//! RFC 3339 takes: the usual shape, and any other.
+
+use std::hint::black_box;
+
+use alluvium::{
+    decode::{DecodeSettings, Decoder, EventTime, EventWindow},
+    record::{Field, FieldKind, Record, TimestampFormat},
+};
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
+
+const RECORDS: usize = 10_000;
+/// 2026-11-21T07:00:00Z
+const NOW_MS: i64 = 1_795_244_400_000;
+const HOUR_MS: i64 = 3_600_000;
+
+type Group<'a> = BenchmarkGroup<'a, WallTime>;
+
+fn iris(c: &mut Criterion) {
+    let lines = iris_lines();
+    let mut group = group(c, "iris");
+    ours(&mut group, "ours", &iris_settings(FieldKind::Float64), &lines);
+    ours(&mut group, "ours, float32", &iris_settings(FieldKind::Float32), &lines);
+    arrow_json(&mut group, &iris_settings(FieldKind::Float64), &lines);
+}
+
+fn rejects(c: &mut Criterion) {
+    let good = iris_lines();
+    let flood = |from: &str, to: &str| good.iter().map(|line| line.replacen(from, to, 1)).collect::<Vec<_>>();
+    let settings = iris_settings(FieldKind::Float64);
+    let mut group = group(c, "rejects");
+    ours(&mut group, "not_json, cut short", &settings, &flood("\"}", ""));
+    ours(&mut group, "wrong_type", &settings, &flood("\"setosa\"", "7"));
+    ours(&mut group, "missing_field", &settings, &flood("species", "genus"));
+    ours(&mut group, "not_a_number, bare", &settings, &flood("1.4", "NaN"));
+    let late = DecodeSettings { window: EventWindow { earliest_ms: NOW_MS + HOUR_MS, ahead_ms: HOUR_MS }, ..settings };
+    ours(&mut group, "event_time", &late, &good);
+}
+
+fn timestamps(c: &mut Criterion) {
+    let lines = |end: &str| {
+        let line = |i| format!("{{\"id\":{i},\"seen\":\"2026-11-21T06:{:02}:{:02}.123{end}\"}}", i / 60 % 60, i % 60);
+        (0..RECORDS).map(line).collect::<Vec<_>>()
+    };
+    let seen = FieldKind::Timestamp(TimestampFormat::Rfc3339);
+    let settings = settings(vec![field("id", FieldKind::Int64), field("seen", seen)], EventTime::Field(1));
+    let mut group = group(c, "timestamps");
+    ours(&mut group, "ending in Z", &settings, &lines("Z"));
+    ours(&mut group, "ending in +00:00", &settings, &lines("+00:00"));
+}
+
+fn group<'a>(c: &'a mut Criterion, name: &str) -> Group<'a> {
+    let mut group = c.benchmark_group(name);
+    group.throughput(Throughput::Elements(RECORDS as u64));
+    group
+}
+
+fn ours(group: &mut Group<'_>, name: &str, settings: &DecodeSettings, lines: &[String]) {
+    let decoder = Decoder::new(settings);
+    let records: Vec<Record> = lines.iter().zip(0..).map(|(line, offset)| record(line, offset)).collect();
+    group.bench_function(name, |b| b.iter(|| decoder.decode(black_box(&records), NOW_MS)));
+}
+
+fn record(line: &str, offset: i64) -> Record {
+    Record { offset, timestamp_ms: NOW_MS, value: Some(line.as_bytes().to_vec()), ..Record::default() }
+}
+
+fn arrow_json(group: &mut Group<'_>, settings: &DecodeSettings, lines: &[String]) {
+    let ndjson = lines.join("\n").into_bytes();
+    let schema = Decoder::new(settings).schema();
+    let builder = || arrow_json::ReaderBuilder::new(schema.clone()).with_batch_size(RECORDS);
+    group.bench_function("arrow-json", |b| {
+        let mut decoder = builder().build_decoder().expect("a schema that arrow-json takes");
+        b.iter(|| {
+            decoder.decode(black_box(&ndjson)).expect("good records");
+            decoder.flush()
+        });
+    });
+}
+
+fn iris_lines() -> Vec<String> {
+    let line = |i: usize| {
+        let tenths = |base: usize| format!("{}.{}", (base + i % 9) / 10, (base + i % 9) % 10);
+        format!(
+            r#"{{"id":{i},"sepal_length":{},"sepal_width":{},"petal_length":1.4,"petal_width":{},"species":"setosa"}}"#,
+            tenths(51),
+            tenths(35),
+            tenths(2),
+        )
+    };
+    (100_000..100_000 + RECORDS).map(line).collect()
+}
+
+fn iris_settings(measure: FieldKind) -> DecodeSettings {
+    let measures = ["sepal_length", "sepal_width", "petal_length", "petal_width"].map(|name| field(name, measure));
+    let mut fields = vec![field("id", FieldKind::Int64)];
+    fields.extend(measures);
+    fields.push(field("species", FieldKind::String));
+    settings(fields, EventTime::Broker)
+}
+
+fn field(name: &str, kind: FieldKind) -> Field {
+    Field { name: name.to_owned(), kind, nullable: false, path: vec![name.to_owned()] }
+}
+
+fn settings(fields: Vec<Field>, event_time: EventTime) -> DecodeSettings {
+    let window = EventWindow { earliest_ms: 0, ahead_ms: HOUR_MS };
+    DecodeSettings { fields, event_time, window, record_bytes_max: 1 << 20 }
+}
+
+criterion_group!(benches, iris, rejects, timestamps);
+criterion_main!(benches);

@@ -1,0 +1,119 @@
+//! What `stream`, `batch` and `demo` have in common: signals, the bar, the time limit on stopping.
+
+use std::{io, path::Path, time::Duration};
+
+use anyhow::Context;
+use indicatif::ProgressBar;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::Usage;
+use crate::{
+    config,
+    pipeline::{Mode, Pipeline, Settings, Summary},
+    telemetry::{metrics, progress},
+};
+
+/// How often the bar is brought up to date.
+const BAR_TICK: Duration = Duration::from_millis(100);
+/// How often a stream says how it is doing.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+/// The exit code of a process that a second signal ends.
+const EXIT_INTERRUPTED: i32 = 130;
+
+/// Reads a pipeline file; its faults are the user's to mend.
+pub(super) fn settings(path: &Path) -> anyhow::Result<Settings> {
+    Ok(config::load(path).map_err(|error| Usage(error.to_string()))?)
+}
+
+/// Runs a pipeline to its end, or to a signal.
+pub(super) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<Summary> {
+    let stop = CancellationToken::new();
+    let mut signals = Signals::new()?;
+    let _page = match settings.metrics {
+        Some(listen) => Some(metrics::serve(listen).await.with_context(|| format!("serve metrics at {listen}"))?),
+        None => None,
+    };
+    let limit = settings.limits.stop_timeout;
+    let pipeline = tokio::select! {
+        pipeline = Pipeline::open(settings, mode, stop.clone()) => pipeline?,
+        () = signals.next() => anyhow::bail!("interrupted before the first record was read"),
+    };
+    let mut running = std::pin::pin!(pipeline.run());
+    tokio::select! {
+        summary = &mut running => return Ok(summary?),
+        () = report(&pipeline, mode) => {}
+        () = signals.next() => {}
+    }
+    tracing::info!("stopping: committing what is in hand; a second signal leaves at once");
+    stop.cancel();
+    tokio::select! {
+        summary = timeout(limit, running) => {
+            Ok(summary.with_context(|| format!("not stopped within {limit:?}; nothing is lost, the next start goes on"))??)
+        }
+        () = signals.next() => {
+            tracing::warn!("left at once; the next start goes on from the lake");
+            std::process::exit(EXIT_INTERRUPTED)
+        }
+    }
+}
+
+/// Shows how it goes, for ever: a bar for a batch, a line now and then for a stream.
+async fn report(pipeline: &Pipeline, mode: Mode) {
+    match mode {
+        Mode::Batch => draw(pipeline, &progress::bar("scoring", 0)).await,
+        Mode::Stream => log(pipeline).await,
+    }
+}
+
+async fn draw(pipeline: &Pipeline, bar: &ProgressBar) {
+    let mut tick = interval(BAR_TICK);
+    loop {
+        tick.tick().await;
+        let now = pipeline.progress();
+        bar.set_length(now.advanced.max(now.tally.counts.records + now.lag));
+        bar.set_position(now.advanced);
+    }
+}
+
+async fn log(pipeline: &Pipeline) {
+    let mut tick = interval(LOG_EVERY);
+    let mut before = 0;
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        let now = pipeline.progress();
+        let rate = now.advanced.saturating_sub(before) / LOG_EVERY.as_secs();
+        before = now.advanced;
+        tracing::info!(
+            scored = now.tally.counts.scored,
+            rejected = now.tally.counts.rejected,
+            lag = now.lag,
+            lanes = %format!("{} of {} open", now.lanes_open, now.lanes),
+            "{} records/s",
+            progress::count(rate),
+        );
+    }
+}
+
+/// SIGINT and SIGTERM, which mean the same.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

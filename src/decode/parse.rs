@@ -1,0 +1,199 @@
+//! One pass over a record's JSON: finds the declared fields' values and steps over the rest.
+//!
+//! Owns: how JSON is read. Does not own: whether a value suits its field. The parser goes no deeper than the declared
+//! paths; what lies beyond them is skipped without recursion, so that no nesting can exhaust the stack.
+
+use std::borrow::Cow;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::shape::{MemberOrder, Node};
+
+/// What a record has for a field.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) enum Slot<'a> {
+    #[default]
+    Absent,
+    Null,
+    Bool(bool),
+    Int(i64),
+    /// An integer beyond `i64`.
+    Huge(u64),
+    Float(f64),
+    Text(Cow<'a, str>),
+    /// A bare `NaN` or `Infinity`, or a number that no `f64` can hold, as it was written.
+    NotFinite(Cow<'a, str>),
+    Array,
+    Object,
+    /// The path leads through something that is neither an object nor null.
+    NoObject,
+}
+
+/// What stands at the top of a record, or on the way to a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Object,
+    Other,
+}
+
+/// The values of one record, one slot for each declared field; kept from record to record for its memory.
+#[derive(Debug)]
+pub(super) struct Values<'a> {
+    pub(super) slots: Vec<Slot<'a>>,
+    orders: Vec<MemberOrder>,
+}
+
+impl<'a> Values<'a> {
+    pub(super) fn new(fields: usize, nodes: usize) -> Self {
+        Self { slots: vec![Slot::Absent; fields], orders: vec![MemberOrder::new(); nodes] }
+    }
+
+    /// Reads one record, the whole of it, into the slots.
+    pub(super) fn read(&mut self, root: &Node, json: &'a str) -> serde_json::Result<Shape> {
+        for slot in &mut self.slots {
+            *slot = Slot::Absent;
+        }
+        let mut parser = serde_json::Deserializer::from_str(json);
+        let shape = ValueOf { node: root, values: self }.deserialize(&mut parser)?;
+        parser.end()?;
+        Ok(shape)
+    }
+
+    fn put(&mut self, fields: &[usize], value: Slot<'a>) {
+        if let [field] = fields {
+            if let Some(slot) = self.slots.get_mut(*field) {
+                *slot = value;
+            }
+        } else {
+            self.put_all(fields, &value);
+        }
+    }
+
+    fn put_all(&mut self, fields: &[usize], value: &Slot<'a>) {
+        for &field in fields {
+            if let Some(slot) = self.slots.get_mut(field) {
+                slot.clone_from(value);
+            }
+        }
+    }
+}
+
+/// The value of a member that fields are read from, or lie below of.
+struct ValueOf<'v, 'a> {
+    node: &'v Node,
+    values: &'v mut Values<'a>,
+}
+
+impl<'a> ValueOf<'_, 'a> {
+    /// A value that is no object. The last of several members of one name wins, hence what an earlier one left below goes.
+    #[inline]
+    fn leaf(self, value: Slot<'a>) -> Shape {
+        if !self.node.below.is_empty() {
+            let below = if matches!(value, Slot::Null) { Slot::Absent } else { Slot::NoObject };
+            self.values.put_all(&self.node.below, &below);
+        }
+        self.values.put(&self.node.fields, value);
+        Shape::Other
+    }
+}
+
+impl<'a> DeserializeSeed<'a> for ValueOf<'_, 'a> {
+    type Value = Shape;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'a>>(self, parser: D) -> Result<Shape, D::Error> {
+        parser.deserialize_any(self)
+    }
+}
+
+impl<'a> Visitor<'a> for ValueOf<'_, 'a> {
+    type Value = Shape;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    #[inline]
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Shape, E> {
+        Ok(self.leaf(Slot::Bool(value)))
+    }
+
+    #[inline]
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Shape, E> {
+        Ok(self.leaf(Slot::Int(value)))
+    }
+
+    #[inline]
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Shape, E> {
+        Ok(self.leaf(i64::try_from(value).map_or(Slot::Huge(value), Slot::Int)))
+    }
+
+    #[inline]
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Shape, E> {
+        Ok(self.leaf(Slot::Float(value)))
+    }
+
+    #[inline]
+    fn visit_borrowed_str<E: Error>(self, value: &'a str) -> Result<Shape, E> {
+        Ok(self.leaf(Slot::Text(Cow::Borrowed(value))))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Shape, E> {
+        Ok(self.leaf(Slot::Text(Cow::Owned(value.to_owned()))))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Shape, E> {
+        Ok(self.leaf(Slot::Null))
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut array: A) -> Result<Shape, A::Error> {
+        while array.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(self.leaf(Slot::Array))
+    }
+
+    #[inline]
+    fn visit_map<A: MapAccess<'a>>(self, mut object: A) -> Result<Shape, A::Error> {
+        let Self { node, values } = self;
+        values.put_all(&node.fields, &Slot::Object);
+        values.put_all(&node.below, &Slot::Absent);
+        let mut place = 0;
+        while let Some(member) = object.next_key_seed(NameIn { node, place, values: &mut *values })? {
+            match member {
+                Some(node) => object.next_value_seed(ValueOf { node, values: &mut *values }).map(drop)?,
+                None => object.next_value::<IgnoredAny>().map(drop)?,
+            }
+            place += 1;
+        }
+        Ok(Shape::Object)
+    }
+}
+
+/// The name of a member; gives its node, if any field needs it.
+struct NameIn<'n, 'v, 'a> {
+    node: &'n Node,
+    place: usize,
+    values: &'v mut Values<'a>,
+}
+
+impl<'n, 'a> DeserializeSeed<'a> for NameIn<'n, '_, 'a> {
+    type Value = Option<&'n Node>;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'a>>(self, parser: D) -> Result<Self::Value, D::Error> {
+        parser.deserialize_str(self)
+    }
+}
+
+impl<'n, 'a> Visitor<'a> for NameIn<'n, '_, 'a> {
+    type Value = Option<&'n Node>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the name of a member")
+    }
+
+    #[inline]
+    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+        let order = self.values.orders.get_mut(self.node.id);
+        Ok(order.and_then(|order| self.node.member(name, self.place, order)))
+    }
+}

@@ -1,0 +1,124 @@
+//! What people are told about a record that was rejected. Owns: the wording and its bounds.
+
+use std::{borrow::Cow, fmt, str::Utf8Error};
+
+use chrono::{DateTime, SecondsFormat};
+
+use super::{Window, parse::Slot, value::Fault};
+use crate::record::{Field, FieldKind, Reason, TimestampFormat};
+
+/// However long paths and values are; a longer detail is cut.
+pub(super) const DETAIL_BYTES_MAX: usize = 256;
+/// How much of a text is shown.
+const EXCERPT_CHARS_MAX: usize = 32;
+
+/// Why a record can't be a row.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) reason: Reason,
+    pub(super) detail: String,
+}
+
+impl Refusal {
+    fn new(reason: Reason, mut detail: String) -> Self {
+        detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
+        Self { reason, detail }
+    }
+
+    pub(super) fn tombstone() -> Self {
+        Self::new(Reason::Empty, "a tombstone: the record has no value".into())
+    }
+
+    pub(super) fn empty() -> Self {
+        Self::new(Reason::Empty, "the value has no bytes".into())
+    }
+
+    pub(super) fn too_large(bytes: usize, bytes_max: usize) -> Self {
+        Self::new(Reason::TooLarge, format!("the value has {bytes} bytes, over the limit of {bytes_max}"))
+    }
+
+    pub(super) fn not_utf8(error: Utf8Error) -> Self {
+        Self::new(Reason::NotJson, format!("not UTF-8 from byte {} on", error.valid_up_to() + 1))
+    }
+
+    pub(super) fn not_json(error: &serde_json::Error) -> Self {
+        Self::new(Reason::NotJson, error.to_string())
+    }
+
+    pub(super) fn not_an_object() -> Self {
+        Self::new(Reason::WrongType, "the value is JSON, but not an object".into())
+    }
+
+    pub(super) fn not_finite_elsewhere() -> Self {
+        Self::new(Reason::NotANumber, "a member that is not a declared field is NaN or infinite".into())
+    }
+
+    pub(super) fn field(field: &Field, slot: &Slot<'_>, fault: Fault) -> Self {
+        let (path, kind) = (field.path.join("."), kind_name(field.kind));
+        let detail = match fault {
+            Fault::Missing if *slot == Slot::Null => format!("{path} is null"),
+            Fault::Missing => format!("{path} is missing"),
+            Fault::WrongType => format!("{path}: {slot} is not {kind}"),
+            Fault::OutOfRange => format!("{path}: {slot} is out of range for {kind}"),
+            Fault::NotANumber => format!("{path}: {slot} is not a finite number as {kind}"),
+        };
+        Self::new(fault.reason(), detail)
+    }
+
+    pub(super) fn event_time(event_ms: i64, window: Window) -> Self {
+        let (earliest, latest) = (utc(window.earliest_ms), utc(window.latest_ms));
+        let detail = format!("event time {} is outside {earliest} to {latest}", utc(event_ms));
+        Self::new(Reason::EventTime, detail)
+    }
+}
+
+fn utc(ms: i64) -> Cow<'static, str> {
+    match DateTime::from_timestamp_millis(ms) {
+        Some(time) => time.to_rfc3339_opts(SecondsFormat::Millis, true).into(),
+        None => format!("{ms} ms").into(),
+    }
+}
+
+fn kind_name(kind: FieldKind) -> &'static str {
+    match kind {
+        FieldKind::Int32 => "int32",
+        FieldKind::Int64 => "int64",
+        FieldKind::Float32 => "float32",
+        FieldKind::Float64 => "float64",
+        FieldKind::Bool => "bool",
+        FieldKind::String => "string",
+        FieldKind::Timestamp(TimestampFormat::Rfc3339) => "an RFC 3339 timestamp",
+        FieldKind::Timestamp(TimestampFormat::Seconds) => "a timestamp in seconds",
+        FieldKind::Timestamp(TimestampFormat::Milliseconds) => "a timestamp in milliseconds",
+        FieldKind::Timestamp(TimestampFormat::Microseconds) => "a timestamp in microseconds",
+        FieldKind::Timestamp(TimestampFormat::Nanoseconds) => "a timestamp in nanoseconds",
+        FieldKind::Date => "a date such as 2026-11-21",
+    }
+}
+
+/// As it may stand in a sentence.
+impl fmt::Display for Slot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("nothing"),
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Int(value) => write!(f, "{value}"),
+            Self::Huge(value) => write!(f, "{value}"),
+            Self::Float(value) => write!(f, "{value:?}"),
+            Self::Text(text) => write!(f, "the text {:?}{}", excerpt(text), ellipsis(text)),
+            Self::NotFinite(written) => write!(f, "{}{}", excerpt(written), ellipsis(written)),
+            Self::Array => f.write_str("an array"),
+            Self::Object => f.write_str("an object"),
+            Self::NoObject => f.write_str("what lies in something other than an object"),
+        }
+    }
+}
+
+fn excerpt(text: &str) -> &str {
+    text.char_indices().nth(EXCERPT_CHARS_MAX).map_or(text, |(end, _)| text.get(..end).unwrap_or_default())
+}
+
+fn ellipsis(text: &str) -> &'static str {
+    if excerpt(text).len() < text.len() { "…" } else { "" }
+}

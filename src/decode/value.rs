@@ -1,0 +1,126 @@
+//! Whether a value suits its field, and what it is as one. Pure.
+
+use std::ops::RangeInclusive;
+
+use super::{
+    parse::Slot,
+    time::{date_days, rfc3339_micros},
+};
+use crate::record::{FieldKind, Reason, TimestampFormat};
+
+/// What is wrong with a field of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    WrongType,
+    OutOfRange,
+    Missing,
+    NotANumber,
+}
+
+impl Fault {
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::WrongType | Self::OutOfRange => Reason::WrongType,
+            Self::Missing => Reason::MissingField,
+            Self::NotANumber => Reason::NotANumber,
+        }
+    }
+}
+
+/// Below this, every whole `f64` is the number that was written.
+const EXACT_END: f64 = 9_007_199_254_740_992.0;
+/// One more than the largest `i64`.
+const I64_END: f64 = 9_223_372_036_854_775_808.0;
+const INT32: RangeInclusive<i64> = -(1 << 31)..=(1 << 31) - 1;
+
+/// Turns what the record has into what the column takes: `Int` for integers, times and dates, `Float`, `Bool`, `Text`, or
+/// nothing. A slot with a fault is left as it was.
+#[inline]
+pub(super) fn settle(slot: &mut Slot<'_>, kind: FieldKind, required: bool) -> Result<(), Fault> {
+    if matches!(slot, Slot::Absent | Slot::Null) {
+        return if required { Err(Fault::Missing) } else { Ok(()) };
+    }
+    *slot = match kind {
+        FieldKind::Int32 => Slot::Int(whole(slot, &INT32)?),
+        FieldKind::Int64 => Slot::Int(whole(slot, &(i64::MIN..=i64::MAX))?),
+        FieldKind::Float32 => Slot::Float(single(slot)?),
+        FieldKind::Float64 => Slot::Float(float(slot)?),
+        FieldKind::Timestamp(TimestampFormat::Rfc3339) => Slot::Int(parsed(slot, rfc3339_micros)?),
+        FieldKind::Timestamp(format) => Slot::Int(epoch(slot, format)?),
+        FieldKind::Date => Slot::Int(parsed(slot, date_days)?),
+        FieldKind::Bool => return if matches!(slot, Slot::Bool(_)) { Ok(()) } else { Err(misfit(slot)) },
+        FieldKind::String => return if matches!(slot, Slot::Text(_)) { Ok(()) } else { Err(misfit(slot)) },
+    };
+    Ok(())
+}
+
+fn misfit(slot: &Slot<'_>) -> Fault {
+    match slot {
+        Slot::NotFinite(_) => Fault::NotANumber,
+        _ => Fault::WrongType,
+    }
+}
+
+#[inline]
+fn whole(slot: &Slot<'_>, range: &RangeInclusive<i64>) -> Result<i64, Fault> {
+    let value = match slot {
+        Slot::Int(value) => *value,
+        Slot::Huge(_) => return Err(Fault::OutOfRange),
+        Slot::Float(value) if value.abs() >= EXACT_END => return Err(Fault::OutOfRange),
+        Slot::Float(value) if value.fract() == 0.0 => to_i64(*value)?,
+        _ => return Err(misfit(slot)),
+    };
+    if range.contains(&value) { Ok(value) } else { Err(Fault::OutOfRange) }
+}
+
+#[inline]
+#[expect(clippy::cast_precision_loss, reason = "an integer becomes the float nearest to it, as any other number does")]
+fn float(slot: &Slot<'_>) -> Result<f64, Fault> {
+    match slot {
+        Slot::Float(value) => Ok(*value),
+        Slot::Int(value) => Ok(*value as f64),
+        Slot::Huge(value) => Ok(*value as f64),
+        Slot::Text(text) if matches!(&**text, "NaN" | "Infinity" | "-Infinity") => Err(Fault::NotANumber),
+        _ => Err(misfit(slot)),
+    }
+}
+
+#[inline]
+fn single(slot: &Slot<'_>) -> Result<f64, Fault> {
+    let value = float(slot)?;
+    if to_f32(value).is_finite() { Ok(value) } else { Err(Fault::NotANumber) }
+}
+
+fn parsed<T: Into<i64>>(slot: &Slot<'_>, parse: impl Fn(&str) -> Option<T>) -> Result<i64, Fault> {
+    match slot {
+        Slot::Text(text) => parse(text).map(Into::into).ok_or(Fault::WrongType),
+        _ => Err(misfit(slot)),
+    }
+}
+
+/// Time since 1970 in the column's unit: nanoseconds if written so, else microseconds. A fraction is rounded to it.
+fn epoch(slot: &Slot<'_>, format: TimestampFormat) -> Result<i64, Fault> {
+    let factor = match format {
+        TimestampFormat::Seconds => 1_000_000,
+        TimestampFormat::Milliseconds => 1_000,
+        TimestampFormat::Microseconds | TimestampFormat::Nanoseconds | TimestampFormat::Rfc3339 => 1,
+    };
+    match slot {
+        Slot::Int(value) => value.checked_mul(i64::from(factor)).ok_or(Fault::OutOfRange),
+        Slot::Huge(_) => Err(Fault::OutOfRange),
+        Slot::Float(value) => to_i64((value * f64::from(factor)).round()),
+        _ => Err(misfit(slot)),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
+fn to_i64(value: f64) -> Result<i64, Fault> {
+    if value.abs() < I64_END { Ok(value as i64) } else { Err(Fault::OutOfRange) }
+}
+
+/// The nearest `f32`; infinite if there is none.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "rounding is what is wanted")]
+pub(super) fn to_f32(value: f64) -> f32 {
+    value as f32
+}

@@ -1,0 +1,182 @@
+//! The ledger as it is found: partitions, where each begins, and its claims end to end.
+
+use std::collections::BTreeSet;
+
+use futures::{Stream, StreamExt, TryStreamExt, pin_mut, stream};
+use object_store::path::Path;
+
+use super::{AuditError, Fault, Faults, Lake, STARTS_HELD_MAX, Stop, claim};
+use crate::{
+    lake::{Claim, names},
+    offset::{LaneId, OffsetRange},
+};
+
+/// Every partition of every generation, in order.
+pub(super) async fn lanes(lake: &Lake) -> Result<Vec<LaneId>, AuditError> {
+    let mut lanes = vec![];
+    let root = Path::from_iter(["_ledger", &lake.dataset]);
+    for folder in folders(lake, &root).await? {
+        let Some(generation) = number(&folder, "g") else { continue };
+        for folder in folders(lake, &folder).await? {
+            let Some(partition) = number(&folder, "p") else { continue };
+            let id = LaneId { dataset: lake.dataset.clone(), generation, partition };
+            // Another spelling of the number is a folder that no writer would look into.
+            if names::ledger(&id) == folder {
+                lanes.push(id);
+            }
+        }
+    }
+    lanes.sort_unstable();
+    Ok(lanes)
+}
+
+async fn folders(lake: &Lake, path: &Path) -> Result<Vec<Path>, AuditError> {
+    let listed = lake.store.list_with_delimiter(Some(path)).await;
+    Ok(listed.map_err(AuditError::store("list", path))?.common_prefixes)
+}
+
+fn number<N: std::str::FromStr>(folder: &Path, prefix: &str) -> Option<N> {
+    let digits = folder.filename()?.strip_prefix(prefix)?;
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+/// Where the partition's claims begin.
+pub(super) async fn genesis(lake: &Lake, id: &LaneId) -> Result<i64, Stop> {
+    let path = names::genesis(id);
+    let Some(bytes) = lake.read(&path).await? else { return Err(Fault::GenesisMissing { lane: id.clone() }.into()) };
+    let start = claim::parse_genesis(&path, &bytes)?.start;
+    if start < 0 {
+        return Err(Fault::GenesisNegative { lane: id.clone(), start }.into());
+    }
+    Ok(start)
+}
+
+/// A step from genesis towards the head.
+#[derive(Debug)]
+pub(super) enum Step {
+    Claim {
+        claim: Box<Claim>,
+        newest: bool,
+    },
+    /// The claim can't be followed: the last step.
+    Broken(Fault),
+}
+
+enum Found {
+    Claim(Box<Claim>),
+    Broken(Fault),
+    Nothing,
+}
+
+enum Next {
+    At(i64),
+    Read(Found),
+}
+
+/// The claims from `start` on, each where the one before it ends.
+pub(super) fn walk<'a>(
+    lake: &'a Lake,
+    id: &'a LaneId,
+    start: i64,
+) -> impl Stream<Item = Result<Step, AuditError>> + use<'a> {
+    stream::try_unfold(Next::At(start), move |next| async move {
+        let found = match next {
+            Next::At(start) => read(lake, id, start).await?,
+            Next::Read(found) => found,
+        };
+        match found {
+            Found::Nothing => Ok(None),
+            Found::Broken(fault) => Ok(Some((Step::Broken(fault), Next::Read(Found::Nothing)))),
+            Found::Claim(claim) => {
+                let next = read(lake, id, claim.end).await?;
+                let newest = matches!(next, Found::Nothing);
+                Ok(Some((Step::Claim { claim, newest }, Next::Read(next))))
+            }
+        }
+    })
+}
+
+async fn read(lake: &Lake, id: &LaneId, start: i64) -> Result<Found, AuditError> {
+    match load(lake, id, start).await {
+        Ok(Some(claim)) => Ok(Found::Claim(Box::new(claim))),
+        Ok(None) => Ok(Found::Nothing),
+        Err(stop) => stop.into_fault().map(Found::Broken),
+    }
+}
+
+async fn load(lake: &Lake, id: &LaneId, start: i64) -> Result<Option<Claim>, Stop> {
+    let path = names::claim(id, start);
+    let Some(bytes) = lake.read(&path).await? else { return Ok(None) };
+    Ok(Some(claim::parse(&path, start, &bytes)?))
+}
+
+/// Whether a claim names this data file. One that can't be read gets the benefit of the doubt: it is a fault already.
+pub(super) async fn names_file(lake: &Lake, id: &LaneId, start: i64, file: &Path) -> Result<bool, AuditError> {
+    Ok(match read(lake, id, start).await? {
+        Found::Claim(claim) => claim.files.iter().any(|entry| entry.path == file.as_ref()),
+        Found::Broken(_) => true,
+        Found::Nothing => false,
+    })
+}
+
+pub(super) async fn has_claim(lake: &Lake, id: &LaneId, start: i64) -> Result<bool, AuditError> {
+    Ok(lake.get(&names::claim(id, start)).await?.is_some())
+}
+
+/// The claims in a partition's folder, by where they start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) below_head: u64,
+    pub(super) from_head: u64,
+    pub(super) first_from_head: Option<i64>,
+}
+
+pub(super) async fn list(lake: &Lake, id: &LaneId, head: i64) -> Result<Listed, AuditError> {
+    let starts = starts(lake, id);
+    pin_mut!(starts);
+    let mut listed = Listed::default();
+    while let Some(start) = starts.try_next().await? {
+        if start < head {
+            listed.below_head += 1;
+        } else {
+            listed.from_head += 1;
+            listed.first_from_head = Some(listed.first_from_head.map_or(start, |first| first.min(start)));
+        }
+    }
+    Ok(listed)
+}
+
+fn starts<'a>(lake: &'a Lake, id: &LaneId) -> impl Stream<Item = Result<i64, AuditError>> + use<'a> {
+    let folder = names::ledger(id);
+    let listing = lake.store.list(Some(&folder));
+    listing
+        .map_err(move |source| AuditError::store("list", &folder)(source))
+        .try_filter_map(move |object| async move { Ok(names::claim_start(&object.location)) })
+}
+
+/// Names the claims below the head that the walk from genesis doesn't meet. Walks again for each [`STARTS_HELD_MAX`].
+pub(super) async fn find_strays(
+    lake: &Lake,
+    id: &LaneId,
+    reached: OffsetRange,
+    faults: &mut Faults,
+) -> Result<(), AuditError> {
+    let below = starts(lake, id).try_filter(|start| std::future::ready(*start < reached.end));
+    let chunks = below.try_chunks(STARTS_HELD_MAX);
+    pin_mut!(chunks);
+    while let Some(chunk) = chunks.next().await {
+        let mut unmet: BTreeSet<i64> = chunk.map_err(|error| error.1)?.into_iter().collect();
+        let mut at = reached.start;
+        while at < reached.end {
+            let Found::Claim(claim) = read(lake, id, at).await? else { break };
+            unmet.remove(&at);
+            at = claim.end;
+        }
+        for start in unmet {
+            let claim = names::claim(id, start);
+            let before = start < reached.start;
+            faults.push(if before { Fault::BeforeGenesis { claim } } else { Fault::Overlap { claim } });
+        }
+    }
+    Ok(())
+}

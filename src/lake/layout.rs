@@ -1,0 +1,235 @@
+//! The columns of the lake's files, and how they are encoded.
+//!
+//! Owns: from a decoded, scored batch to the record batches that are written. Does not own: which file a row goes to
+//! ([`super::segment`]).
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        ArrayRef, BinaryArray, BinaryBuilder, DictionaryArray, Float32Array, Int32Array, Int64Array, ListBuilder,
+        StringArray, StringBuilder, StructBuilder, TimestampMillisecondArray, UInt8Array,
+    },
+    datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit},
+    error::ArrowError,
+    record_batch::RecordBatch,
+};
+use parquet::{
+    arrow::arrow_writer::ArrowWriterOptions,
+    basic::{Compression as Codec, Encoding, ZstdLevel},
+    file::properties::WriterProperties,
+    schema::types::ColumnPath,
+};
+
+use super::{Compression, FileKind, LakeError, LakeSettings, PartitionBy};
+use crate::record::{Decoded, ModelRef, Record, Reject, Scores};
+
+/// The most rows that a row group holds; a segment's memory while it grows is mostly one row group per file.
+const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
+
+/// What every lane's segments have in common.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub(super) model: ModelRef,
+    pub(super) partition_by: PartitionBy,
+    pub(super) hours_max: usize,
+    scored: SchemaRef,
+    rejected: SchemaRef,
+    scored_options: ArrowWriterOptions,
+    rejected_options: ArrowWriterOptions,
+    classes: Arc<StringArray>,
+    generation: i32,
+}
+
+impl Layout {
+    /// `fields` are the decoded columns, `classes` the model's.
+    pub fn new(
+        settings: &LakeSettings,
+        fields: &Schema,
+        classes: &[String],
+        model: ModelRef,
+    ) -> Result<Self, LakeError> {
+        let scored = Arc::new(scored_schema(fields, classes));
+        let rejected = Arc::new(rejected_schema());
+        Ok(Self {
+            model,
+            partition_by: settings.partition_by,
+            hours_max: settings.segment_hours_max,
+            scored_options: writer_options(&scored, settings.compression),
+            rejected_options: writer_options(&rejected, settings.compression),
+            scored,
+            rejected,
+            classes: Arc::new(StringArray::from_iter_values(classes)),
+            generation: i32::try_from(settings.generation).unwrap_or(i32::MAX),
+        })
+    }
+
+    pub(super) fn schema(&self, kind: FileKind) -> &SchemaRef {
+        match kind {
+            FileKind::Scored => &self.scored,
+            FileKind::Rejected => &self.rejected,
+        }
+    }
+
+    pub(super) fn options(&self, kind: FileKind) -> ArrowWriterOptions {
+        match kind {
+            FileKind::Scored => self.scored_options.clone(),
+            FileKind::Rejected => self.rejected_options.clone(),
+        }
+    }
+
+    /// The rows of a batch as they are written.
+    pub(super) fn scored_rows(
+        &self,
+        partition: i32,
+        records: &[Record],
+        decoded: &Decoded,
+        scores: &Scores,
+    ) -> Result<RecordBatch, ArrowError> {
+        let rows = &decoded.rows;
+        let mut columns: Vec<ArrayRef> = rows.columns.columns().to_vec();
+        let class = UInt8Array::from(scores.class.clone());
+        columns.push(Arc::new(DictionaryArray::try_new(class, self.classes.clone())?));
+        columns.push(Arc::new(Float32Array::from(scores.confidence.clone())));
+        columns.extend(scores.probabilities.iter().map(|p| Arc::new(Float32Array::from(p.clone())) as ArrayRef));
+        columns.extend(self.provenance(partition, records, &rows.source));
+        columns.push(self.model_column(rows.source.len())?);
+        RecordBatch::try_new(self.scored.clone(), columns)
+    }
+
+    /// The rejects of a batch as they are written: the record byte for byte, and why.
+    pub(super) fn rejected_rows(
+        &self,
+        partition: i32,
+        records: &[Record],
+        rejects: &[Reject],
+    ) -> Result<RecordBatch, ArrowError> {
+        let source: Vec<u32> = rejects.iter().map(|reject| reject.source).collect();
+        let values: BinaryArray = of(records, &source).map(|record| record.value.as_deref()).collect();
+        let reasons = StringArray::from_iter_values(rejects.iter().map(|reject| reject.reason.code()));
+        let details = StringArray::from_iter_values(rejects.iter().map(|reject| &reject.detail));
+        let mut columns = self.provenance(partition, records, &source);
+        columns.push(Arc::new(values));
+        columns.push(headers(of(records, &source))?);
+        columns.push(Arc::new(reasons));
+        columns.push(Arc::new(details));
+        RecordBatch::try_new(self.rejected.clone(), columns)
+    }
+
+    fn provenance(&self, partition: i32, records: &[Record], source: &[u32]) -> Vec<ArrayRef> {
+        let offsets: Int64Array = of(records, source).map(|record| record.offset).collect::<Vec<_>>().into();
+        let times: Vec<i64> = of(records, source).map(|record| record.timestamp_ms).collect();
+        let keys: BinaryArray = of(records, source).map(|record| record.key.as_deref()).collect();
+        vec![
+            Arc::new(Int32Array::from(vec![self.generation; source.len()])),
+            Arc::new(Int32Array::from(vec![partition; source.len()])),
+            Arc::new(offsets),
+            Arc::new(TimestampMillisecondArray::from(times).with_timezone("UTC")),
+            Arc::new(keys),
+        ]
+    }
+
+    fn model_column(&self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        let model = Arc::new(StringArray::from_iter_values([self.model.to_string()]));
+        Ok(Arc::new(DictionaryArray::try_new(UInt8Array::from(vec![0; rows]), model)?))
+    }
+}
+
+/// The records behind some rows.
+fn of<'a>(records: &'a [Record], source: &[u32]) -> impl Iterator<Item = &'a Record> {
+    source.iter().filter_map(|&at| records.get(at as usize))
+}
+
+fn headers<'a>(records: impl Iterator<Item = &'a Record>) -> Result<ArrayRef, ArrowError> {
+    let pair =
+        StructBuilder::new(header_fields(), vec![Box::new(StringBuilder::new()), Box::new(BinaryBuilder::new())]);
+    let mut list = ListBuilder::new(pair).with_field(header_item());
+    for record in records {
+        for (key, value) in &record.headers {
+            let pair = list.values();
+            let missing = || ArrowError::SchemaError("the header columns are text and binary".into());
+            pair.field_builder::<StringBuilder>(0).ok_or_else(missing)?.append_value(key);
+            pair.field_builder::<BinaryBuilder>(1).ok_or_else(missing)?.append_value(value);
+            pair.append(true);
+        }
+        list.append(true);
+    }
+    Ok(Arc::new(list.finish()))
+}
+
+fn scored_schema(fields: &Schema, classes: &[String]) -> Schema {
+    let mut all: Vec<Arc<Field>> = fields.fields().iter().cloned().collect();
+    let mut add = |field: Field| all.push(Arc::new(field));
+    add(Field::new("prediction", constant_text(), false));
+    add(Field::new("confidence", DataType::Float32, false));
+    for class in classes {
+        add(Field::new(format!("p_{class}"), DataType::Float32, false));
+    }
+    all.extend(provenance_fields());
+    all.push(Arc::new(Field::new("_model", constant_text(), false)));
+    Schema::new(all)
+}
+
+fn rejected_schema() -> Schema {
+    let mut all = provenance_fields();
+    let mut add = |field: Field| all.push(Arc::new(field));
+    add(Field::new("_value", DataType::Binary, true));
+    add(Field::new("_headers", DataType::List(header_item()), false));
+    add(Field::new("reason", DataType::Utf8, false));
+    add(Field::new("detail", DataType::Utf8, false));
+    Schema::new(all)
+}
+
+fn provenance_fields() -> Vec<Arc<Field>> {
+    let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+    let fields = [
+        Field::new("_generation", DataType::Int32, false),
+        Field::new("_partition", DataType::Int32, false),
+        Field::new("_offset", DataType::Int64, false),
+        Field::new("_timestamp", time, false),
+        Field::new("_key", DataType::Binary, true),
+    ];
+    fields.map(Arc::new).to_vec()
+}
+
+/// Text of which a file holds only a few values; in memory an index a row, in Parquet plain text.
+fn constant_text() -> DataType {
+    DataType::Dictionary(Box::new(DataType::UInt8), Box::new(DataType::Utf8))
+}
+
+fn header_fields() -> Fields {
+    vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Binary, false)].into()
+}
+
+fn header_item() -> Arc<Field> {
+    Arc::new(Field::new("item", DataType::Struct(header_fields()), false))
+}
+
+fn writer_options(schema: &Schema, compression: Compression) -> ArrowWriterOptions {
+    let mut properties = WriterProperties::builder()
+        .set_created_by(concat!("alluvium ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
+        .set_compression(match compression {
+            Compression::None => Codec::UNCOMPRESSED,
+            Compression::Snappy => Codec::SNAPPY,
+            Compression::Zstd => Codec::ZSTD(ZstdLevel::default()),
+        });
+    for field in schema.fields() {
+        let column = ColumnPath::from(field.name().as_str());
+        match field.data_type() {
+            // Hardly two alike: a dictionary would only be built to be given up.
+            DataType::Float32 | DataType::Float64 => {
+                properties = properties.set_column_dictionary_enabled(column, false);
+            }
+            // Ascending, mostly by one.
+            DataType::Int64 | DataType::Timestamp(..) => {
+                properties = properties
+                    .set_column_dictionary_enabled(column.clone(), false)
+                    .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+            }
+            _ => {}
+        }
+    }
+    // Without the Arrow schema inside, readers see plain text where we hold dictionaries.
+    ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true)
+}

@@ -1,0 +1,331 @@
+//! The ledger of one partition: who owns which offsets. Stage, claim, publish.
+//!
+//! Owns: the order of the steps of a commit, and what follows from every way they can fail.
+//! Invariant: claims tile `[genesis, head)` with no gap and no overlap, and only the newest can be unpublished.
+//!
+//! | a crash after…      | leaves                       | the next start                                     |
+//! |---------------------|------------------------------|----------------------------------------------------|
+//! | staging             | files that nobody reads      | reads the records again; a sweep has the files     |
+//! | the claim           | a claim with staged files    | publishes them before anything else                |
+//! | some files' publish | the rest still staged        | publishes the rest                                 |
+//! | publishing          | an older hint                | walks one claim further                            |
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use chrono::Utc;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::{ObjectStore as _, path::Path};
+use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use super::{
+    Claim, Counts, FileEntry, Fingerprint, Finished, Genesis, Kind, LakeError, Store, claim::FORMAT, names,
+    store::Published,
+};
+use crate::offset::{LaneId, OffsetRange};
+
+/// A writer doesn't claim with staging older than this…
+const ATTEMPT_AGE_MAX: Duration = Duration::from_secs(60 * 60);
+/// …and only staging older than this is swept, so that no claim can name files that were swept.
+const STALE_STAGING_AGE: chrono::TimeDelta = chrono::TimeDelta::hours(24);
+/// How often a claim is sent while its outcome stays unknown.
+const CLAIM_TRIES_MAX: u32 = 8;
+const CLAIM_RETRY_WAIT: Duration = Duration::from_millis(50);
+const CLAIM_RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Files of one segment on their way at once.
+const UPLOADS_MAX: usize = 4;
+
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    store: Store,
+    id: LaneId,
+    /// Names this process in claims, for people.
+    writer: Arc<str>,
+}
+
+/// Where a partition stands.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The next offset that nobody owns.
+    pub position: i64,
+    pub newest: Option<Claim>,
+}
+
+/// How a commit ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Ours, and visible to readers.
+    Won(Box<Claim>),
+    /// Another writer owns these offsets.
+    Fenced { by: String },
+}
+
+impl Ledger {
+    pub fn new(store: Store, id: LaneId, writer: Arc<str>) -> Self {
+        Self { store, id, writer }
+    }
+
+    pub fn id(&self) -> &LaneId {
+        &self.id
+    }
+
+    /// Where the partition's claims begin, if it has begun.
+    pub async fn genesis(&self) -> Result<Option<Genesis>, LakeError> {
+        self.read_json(&names::genesis(&self.id)).await
+    }
+
+    /// Begins the partition at `start`, unless somebody has: then theirs holds.
+    pub async fn begin(&self, topic: &str, start: i64) -> Result<Genesis, LakeError> {
+        let genesis = Genesis {
+            format: FORMAT,
+            start,
+            topic: topic.into(),
+            writer: self.writer.to_string(),
+            created: Utc::now(),
+        };
+        let path = names::genesis(&self.id);
+        let created = self.store.create(&path, to_json(&genesis, &path)?).await;
+        match (self.genesis().await?, created) {
+            (Some(standing), _) => Ok(standing),
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => Err(LakeError::Corrupt { path, reason: "was created and can't be found".into() }),
+        }
+    }
+
+    /// Finds the newest claim and finishes its publishing; from then on its end is the position.
+    pub async fn head(&self, genesis: &Genesis) -> Result<Head, LakeError> {
+        let mut position = match self.hinted().await? {
+            Some(start) => start,
+            None => self.newest_listed().await?.unwrap_or(genesis.start),
+        };
+        let mut newest = None;
+        while let Some(claim) = self.claim_at(position).await? {
+            position = claim.end;
+            newest = Some(claim);
+        }
+        if let Some(claim) = &newest {
+            self.publish(claim).await?;
+            self.leave_hint(claim).await;
+        }
+        Ok(Head { position, newest })
+    }
+
+    /// Stages a finished segment, claims its offsets and publishes it.
+    pub async fn commit(&self, segment: Finished) -> Result<Outcome, LakeError> {
+        let began = SystemTime::now();
+        let attempt = Uuid::new_v4();
+        let (counts, range, fingerprint, model) =
+            (segment.counts, segment.range, segment.fingerprint, segment.model.clone());
+        let files = self.stage(attempt, segment).await?;
+        let claim =
+            Claim { model: Some(model), files, ..self.draft(range, Kind::Segment, attempt, counts, fingerprint) };
+        self.settle(claim, began).await
+    }
+
+    /// Claims offsets that the broker doesn't have any more.
+    pub async fn gap(&self, range: OffsetRange, reason: &str) -> Result<Outcome, LakeError> {
+        let counts = Counts { absent: range.len(), ..Counts::default() };
+        let kind = Kind::Gap { reason: reason.into() };
+        self.settle(self.draft(range, kind, Uuid::new_v4(), counts, None), SystemTime::now()).await
+    }
+
+    /// Removes staging that no live writer can still want.
+    pub async fn sweep(&self, newest: Option<&Claim>) -> Result<usize, LakeError> {
+        let folder = names::staging_of(&self.id);
+        let kept = newest.map(|claim| names::staging(&self.id, claim.attempt));
+        let stale_since = Utc::now() - STALE_STAGING_AGE;
+        let mut listing = self.store.objects().list(Some(&folder));
+        let mut swept = 0;
+        while let Some(object) = listing.try_next().await.map_err(LakeError::store("list", &folder))? {
+            let kept = kept.as_ref().is_some_and(|kept| object.location.prefix_matches(kept));
+            if object.last_modified < stale_since && !kept {
+                self.store.remove(&object.location).await;
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+
+    fn draft(
+        &self,
+        range: OffsetRange,
+        kind: Kind,
+        attempt: Uuid,
+        counts: Counts,
+        fingerprint: Option<Fingerprint>,
+    ) -> Claim {
+        Claim {
+            format: FORMAT,
+            start: range.start,
+            end: range.end,
+            kind,
+            attempt,
+            writer: self.writer.to_string(),
+            committed: Utc::now(),
+            model: None,
+            counts,
+            fingerprint,
+            files: vec![],
+        }
+    }
+
+    /// Writes the segment's files where nobody reads.
+    async fn stage(&self, attempt: Uuid, segment: Finished) -> Result<Vec<FileEntry>, LakeError> {
+        let folder = names::staging(&self.id, attempt);
+        let start = segment.range.start;
+        let uploads = segment.files.into_iter().enumerate().map(|(n, file)| {
+            let staged = folder.clone().join(format!("{n:04}.parquet"));
+            let path = names::data_file(file.kind, &self.id, file.bucket, start);
+            async move {
+                let entry = FileEntry {
+                    kind: file.kind,
+                    staged: staged.to_string(),
+                    path: path.to_string(),
+                    rows: file.rows,
+                    bytes: file.bytes.len() as u64,
+                    crc32c: file.crc32c,
+                };
+                self.store.write(&staged, file.bytes).await.map(|()| entry)
+            }
+        });
+        stream::iter(uploads).buffered(UPLOADS_MAX).try_collect().await
+    }
+
+    /// Claims, and does what the answer asks for.
+    async fn settle(&self, claim: Claim, began: SystemTime) -> Result<Outcome, LakeError> {
+        match self.claim(&claim, began).await? {
+            None => {
+                self.publish(&claim).await?;
+                self.leave_hint(&claim).await;
+                Ok(Outcome::Won(Box::new(claim)))
+            }
+            Some(rival) => {
+                self.drop_staging(&claim).await;
+                Ok(Outcome::Fenced { by: rival.writer })
+            }
+        }
+    }
+
+    /// The one commit point. `None` means won, else the claim that stands there.
+    ///
+    /// Any answer but Ok says nothing for certain: a retry below us may have collided with our own write, and a timeout
+    /// may hide a write that landed. So the object itself is asked.
+    async fn claim(&self, claim: &Claim, began: SystemTime) -> Result<Option<Claim>, LakeError> {
+        let path = names::claim(&self.id, claim.start);
+        let json = to_json(claim, &path)?;
+        let mut wait = CLAIM_RETRY_WAIT;
+        for _ in 0..CLAIM_TRIES_MAX {
+            if began.elapsed().map_or(true, |age| age > ATTEMPT_AGE_MAX) {
+                return Err(self.abandoned(claim, "its staging has become too old to be claimed"));
+            }
+            let Err(error) = self.store.create(&path, json.clone()).await else { return Ok(None) };
+            match self.claim_at(claim.start).await {
+                Ok(Some(standing)) if standing.attempt == claim.attempt => return Ok(None),
+                Ok(Some(standing)) => return Ok(Some(standing)),
+                Err(corrupt @ LakeError::Corrupt { .. }) => return Err(corrupt),
+                Ok(None) | Err(_) => tracing::warn!(lane = %self.id, %error, "claim not settled; sending it again"),
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(CLAIM_RETRY_WAIT_MAX);
+        }
+        Err(self.abandoned(claim, "the store gave no answer that settles it"))
+    }
+
+    fn abandoned(&self, claim: &Claim, reason: &'static str) -> LakeError {
+        LakeError::Abandoned { id: self.id.clone(), start: claim.start, reason }
+    }
+
+    /// Moves every file of a claim to its final name; any writer may do it, any number of times.
+    async fn publish(&self, claim: &Claim) -> Result<(), LakeError> {
+        for file in &claim.files {
+            let (staged, path) = (Path::from(file.staged.as_str()), Path::from(file.path.as_str()));
+            if self.store.publish(&staged, &path).await? == Published::Missing {
+                tracing::warn!(lane = %self.id, %path, "a file of the newest claim is gone; was old data deleted?");
+            }
+        }
+        self.store.remove_empty_folder(&names::staging(&self.id, claim.attempt)).await;
+        Ok(())
+    }
+
+    async fn drop_staging(&self, claim: &Claim) {
+        for file in &claim.files {
+            self.store.remove(&Path::from(file.staged.as_str())).await;
+        }
+        self.store.remove_empty_folder(&names::staging(&self.id, claim.attempt)).await;
+    }
+
+    async fn claim_at(&self, start: i64) -> Result<Option<Claim>, LakeError> {
+        let path = names::claim(&self.id, start);
+        let Some(claim) = self.read_json::<Claim>(&path).await? else { return Ok(None) };
+        let corrupt = |reason: String| Err(LakeError::Corrupt { path: path.clone(), reason });
+        if claim.start != start {
+            return corrupt(format!("says that it starts at {}", claim.start));
+        }
+        if claim.end <= claim.start {
+            return corrupt(format!("covers nothing: {}", claim.range()));
+        }
+        Ok(Some(claim))
+    }
+
+    /// The hint, if the claim it names exists.
+    async fn hinted(&self) -> Result<Option<i64>, LakeError> {
+        let Ok(Some(bytes)) = self.store.read(&names::hint(&self.id)).await else { return Ok(None) };
+        let Ok(hint) = serde_json::from_slice::<Hint>(&bytes) else { return Ok(None) };
+        Ok(self.claim_at(hint.start).await?.map(|claim| claim.start))
+    }
+
+    async fn newest_listed(&self) -> Result<Option<i64>, LakeError> {
+        let folder = names::ledger(&self.id);
+        let listing = self.store.objects().list(Some(&folder));
+        let starts = listing.try_filter_map(|object| async move { Ok(names::claim_start(&object.location)) });
+        let newest = starts.try_fold(None, |newest, start| async move { Ok(newest.max(Some(start))) });
+        newest.await.map_err(LakeError::store("list", &folder))
+    }
+
+    /// Spares the next start the listing; nothing depends on it.
+    async fn leave_hint(&self, claim: &Claim) {
+        let path = names::hint(&self.id);
+        let hint = Hint { start: claim.start };
+        if let Ok(json) = to_json(&hint, &path)
+            && let Err(error) = self.store.write_loosely(&path, json).await
+        {
+            tracing::debug!(lane = %self.id, %error, "the hint was not written");
+        }
+    }
+
+    async fn read_json<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, LakeError> {
+        let Some(bytes) = self.store.read(path).await? else { return Ok(None) };
+        parse(&bytes).map(Some).map_err(|reason| LakeError::Corrupt { path: path.clone(), reason })
+    }
+}
+
+#[derive(Serialize, serde::Deserialize)]
+struct Hint {
+    start: i64,
+}
+
+/// Reads an object of the ledger, unless a newer release wrote it.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        format: u32,
+    }
+    let versioned: Versioned = serde_json::from_slice(bytes).map_err(|e| format!("can't be read: {e}"))?;
+    if versioned.format > FORMAT {
+        let found = versioned.format;
+        return Err(format!("has format {found}, and this release reads up to {FORMAT}: use a newer release"));
+    }
+    serde_json::from_slice(bytes).map_err(|e| format!("can't be read: {e}"))
+}
+
+fn to_json(value: &impl Serialize, path: &Path) -> Result<Bytes, LakeError> {
+    let json = serde_json::to_vec_pretty(value);
+    json.map(Bytes::from).map_err(|e| LakeError::Corrupt { path: path.clone(), reason: e.to_string() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,279 @@
+//! A segment grows in memory as encoded Parquet, one file for each kind and hour, until it is committed as a whole.
+//!
+//! Owns: which row goes to which file, when a segment must be cut, what its claim will count.
+//! Invariant: a segment covers one range of offsets, and each record in it is in exactly one of its files.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use arrow::{
+    array::{RecordBatch, UInt32Array},
+    compute::take_record_batch,
+};
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+
+use super::{Counts, FileKind, Fingerprint, LakeError, Layout, names::Bucket};
+use crate::{
+    offset::{LaneId, OffsetRange},
+    record::{Batch, Decoded, ModelRef, Record, Scores},
+};
+
+#[derive(Debug)]
+pub struct Segment {
+    id: LaneId,
+    layout: Arc<Layout>,
+    range: OffsetRange,
+    counts: Counts,
+    fingerprint: Option<Fingerprint>,
+    files: BTreeMap<(FileKind, Bucket), OpenFile>,
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    writer: ArrowWriter<Vec<u8>>,
+    rows: u64,
+}
+
+/// A segment ready to be committed.
+#[derive(Debug)]
+pub struct Finished {
+    pub range: OffsetRange,
+    pub counts: Counts,
+    pub fingerprint: Option<Fingerprint>,
+    pub model: ModelRef,
+    pub files: Vec<EncodedFile>,
+}
+
+#[derive(Debug)]
+pub struct EncodedFile {
+    pub kind: FileKind,
+    pub bucket: Bucket,
+    pub rows: u64,
+    pub bytes: Bytes,
+    pub crc32c: u32,
+}
+
+/// A batch that was decoded and scored, on its way into a segment.
+#[derive(Debug)]
+pub struct Scored {
+    pub batch: Batch,
+    pub decoded: Decoded,
+    pub scores: Scores,
+}
+
+impl Segment {
+    #[must_use]
+    pub fn new(id: LaneId, layout: Arc<Layout>, start: i64) -> Self {
+        let range = OffsetRange::empty(start);
+        Self { id, layout, range, counts: Counts::default(), fingerprint: None, files: BTreeMap::new() }
+    }
+
+    #[must_use]
+    pub fn range(&self) -> OffsetRange {
+        self.range
+    }
+
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.counts.records
+    }
+
+    /// Bytes held in memory, encoded or about to be.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.files.values().map(|file| file.writer.memory_size() + file.writer.inner().len()).sum()
+    }
+
+    /// Takes a batch in, or as much of it as fits into the segment's limit of hours: what is left over comes back, and
+    /// belongs to the next segment.
+    pub fn append(&mut self, scored: Scored) -> Result<Option<Scored>, LakeError> {
+        let range = scored.batch.range;
+        if range.start != self.range.end {
+            return Err(LakeError::Discontinuous { id: self.id.clone(), expected: self.range.end, found: range.start });
+        }
+        let (taken, rest) = match self.cut(&scored.decoded) {
+            None => (scored, None),
+            Some(at) => scored.split(at),
+        };
+        self.take(&taken)?;
+        Ok(rest)
+    }
+
+    /// Notes that there is nothing between the last record and `end`.
+    pub fn extend_to(&mut self, end: i64) {
+        self.range.end = self.range.end.max(end);
+    }
+
+    /// Closes the files.
+    pub fn finish(self) -> Result<Finished, LakeError> {
+        let mut counts = self.counts;
+        counts.absent = self.range.len() - counts.records;
+        let files = self.files.into_iter().map(|((kind, bucket), file)| file.finish(kind, bucket));
+        Ok(Finished {
+            range: self.range,
+            counts,
+            fingerprint: self.fingerprint,
+            model: self.layout.model.clone(),
+            files: files.collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn take(&mut self, scored: &Scored) -> Result<(), LakeError> {
+        let Scored { batch, decoded, scores } = scored;
+        let assemble = |what| move |source| LakeError::Assemble { what, source };
+        let (rows, rejects) = (decoded.rows.source.len(), decoded.rejects.len());
+        if rows > 0 {
+            let columns = self.layout.scored_rows(self.id.partition, &batch.records, decoded, scores);
+            let columns = columns.map_err(assemble("scored rows"))?;
+            self.write(FileKind::Scored, &columns, decoded.rows.event_ms.iter().copied())?;
+        }
+        if rejects > 0 {
+            let columns = self.layout.rejected_rows(self.id.partition, &batch.records, &decoded.rejects);
+            let columns = columns.map_err(assemble("rejected rows"))?;
+            self.write(FileKind::Rejected, &columns, decoded.rejects.iter().map(|reject| reject.event_ms))?;
+        }
+        self.range.end = batch.range.end;
+        self.counts.records += batch.records.len() as u64;
+        self.counts.scored += rows as u64;
+        self.counts.rejected += rejects as u64;
+        self.fingerprint = batch.records.last().map(Fingerprint::of).or(self.fingerprint);
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        kind: FileKind,
+        rows: &RecordBatch,
+        event_ms: impl Iterator<Item = i64>,
+    ) -> Result<(), LakeError> {
+        let by = self.layout.partition_by;
+        let mut buckets: BTreeMap<Bucket, Vec<u32>> = BTreeMap::new();
+        for (row, event_ms) in (0..).zip(event_ms) {
+            buckets.entry(Bucket::of(event_ms, by)).or_default().push(row);
+        }
+        let only = buckets.len() == 1;
+        for (bucket, members) in buckets {
+            let file = self.file(kind, bucket)?;
+            if only {
+                file.write(rows)?;
+            } else {
+                let members = take_record_batch(rows, &UInt32Array::from(members));
+                file.write(&members.map_err(|source| LakeError::Assemble { what: "rows of one hour", source })?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, kind: FileKind, bucket: Bucket) -> Result<&mut OpenFile, LakeError> {
+        use std::collections::btree_map::Entry;
+        match self.files.entry((kind, bucket)) {
+            Entry::Occupied(file) => Ok(file.into_mut()),
+            Entry::Vacant(place) => Ok(place.insert(OpenFile::new(&self.layout, kind)?)),
+        }
+    }
+
+    /// The first record of the batch that would open one hour too many.
+    fn cut(&self, decoded: &Decoded) -> Option<u32> {
+        let by = self.layout.partition_by;
+        let bucket = |(source, event_ms)| (source, Bucket::of(event_ms, by));
+        let rows = decoded.rows.source.iter().copied().zip(decoded.rows.event_ms.iter().copied()).map(bucket);
+        let rejects = decoded.rejects.iter().map(|reject| (reject.source, reject.event_ms)).map(bucket);
+        let mut firsts: Vec<_> = first_of_each(rows).into_iter().chain(first_of_each(rejects)).collect();
+        firsts.sort_unstable();
+        let mut open: BTreeSet<Bucket> = self.files.keys().map(|(_, bucket)| *bucket).collect();
+        firsts.into_iter().find_map(|(source, bucket)| {
+            open.insert(bucket);
+            (open.len() > self.layout.hours_max).then_some(source)
+        })
+    }
+}
+
+/// Where each bucket comes up first.
+fn first_of_each(entries: impl Iterator<Item = (u32, Bucket)>) -> Vec<(u32, Bucket)> {
+    let mut seen = BTreeSet::new();
+    let mut last = None;
+    // Neighbours mostly share an hour; only a change is looked up.
+    entries.filter(|&(_, bucket)| last.replace(bucket) != Some(bucket) && seen.insert(bucket)).collect()
+}
+
+impl OpenFile {
+    fn new(layout: &Layout, kind: FileKind) -> Result<Self, LakeError> {
+        let writer = ArrowWriter::try_new_with_options(vec![], layout.schema(kind).clone(), layout.options(kind));
+        let writer = writer.map_err(|source| LakeError::Encode { what: "a new file", source })?;
+        Ok(Self { writer, rows: 0 })
+    }
+
+    fn write(&mut self, rows: &RecordBatch) -> Result<(), LakeError> {
+        self.rows += rows.num_rows() as u64;
+        self.writer.write(rows).map_err(|source| LakeError::Encode { what: "rows", source })
+    }
+
+    fn finish(self, kind: FileKind, bucket: Bucket) -> Result<EncodedFile, LakeError> {
+        let bytes = self.writer.into_inner().map_err(|source| LakeError::Encode { what: "a file's footer", source })?;
+        let crc32c = crc32c::crc32c(&bytes);
+        Ok(EncodedFile { kind, bucket, rows: self.rows, bytes: bytes.into(), crc32c })
+    }
+}
+
+impl Scored {
+    /// Parts the batch before the record at index `at`; nothing comes first if that is the first record.
+    fn split(mut self, at: u32) -> (Self, Option<Self>) {
+        let Some(cut) = self.batch.records.get(at as usize).map(|record| record.offset) else { return (self, None) };
+        let records = self.batch.records.split_off(at as usize);
+        let range = self.batch.range;
+        let high_watermark = self.batch.high_watermark;
+        let (decoded, later) = split_decoded(self.decoded, at);
+        let row = decoded.rows.source.len();
+        let (scores, later_scores) = split_scores(self.scores, row);
+        let first = Batch { records: self.batch.records, range: OffsetRange { end: cut, ..range }, high_watermark };
+        let second = Batch { records, range: OffsetRange { start: cut, ..range }, high_watermark };
+        (Self { batch: first, decoded, scores }, Some(Self { batch: second, decoded: later, scores: later_scores }))
+    }
+}
+
+fn split_decoded(mut decoded: Decoded, at: u32) -> (Decoded, Decoded) {
+    let row = decoded.rows.source.partition_point(|&source| source < at);
+    let reject = decoded.rejects.partition_point(|reject| reject.source < at);
+    let later_rows = crate::record::Rows {
+        columns: decoded.rows.columns.slice(row, decoded.rows.columns.num_rows() - row),
+        source: decoded.rows.source.split_off(row).into_iter().map(|source| source - at).collect(),
+        event_ms: decoded.rows.event_ms.split_off(row),
+    };
+    let mut later_rejects = decoded.rejects.split_off(reject);
+    for reject in &mut later_rejects {
+        reject.source -= at;
+    }
+    decoded.rows.columns = decoded.rows.columns.slice(0, row);
+    (decoded, Decoded { rows: later_rows, rejects: later_rejects })
+}
+
+fn split_scores(mut scores: Scores, row: usize) -> (Scores, Scores) {
+    let later = Scores {
+        class: scores.class.split_off(row),
+        confidence: scores.confidence.split_off(row),
+        probabilities: scores.probabilities.iter_mut().map(|p| p.split_off(row)).collect(),
+    };
+    (scores, later)
+}
+
+impl Fingerprint {
+    /// What tells this record from another at the same offset.
+    #[must_use]
+    pub fn of(record: &Record) -> Self {
+        let mut crc = 0;
+        let mut add = |bytes: &[u8]| {
+            crc = crc32c::crc32c_append(crc, &bytes.len().to_le_bytes());
+            crc = crc32c::crc32c_append(crc, bytes);
+        };
+        add(record.key.as_deref().unwrap_or_default());
+        add(record.value.as_deref().unwrap_or_default());
+        for (key, value) in &record.headers {
+            add(key.as_bytes());
+            add(value);
+        }
+        Self { offset: record.offset, timestamp_ms: record.timestamp_ms, crc32c: crc }
+    }
+}

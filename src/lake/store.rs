@@ -1,0 +1,291 @@
+//! One lake's object store: local folder, S3 or memory behind the same few verbs.
+//!
+//! Owns: from URL to store, durable writes, atomic creation, publishing, and the probe of what the store can do.
+//! Does not own: what the objects mean ([`super::ledger`], [`super::segment`]).
+
+use std::{
+    fs::File,
+    io,
+    path::{Path as FilePath, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream::FuturesUnordered};
+use object_store::{
+    CopyMode, CopyOptions, Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    WriteMultipart, aws::AmazonS3Builder, local::LocalFileSystem, memory::InMemory, path::Path, prefix::PrefixStore,
+};
+use uuid::Uuid;
+
+use super::LakeError;
+
+/// Larger objects are uploaded in parts, so that one slow request never carries it all.
+const SINGLE_PUT_BYTES_MAX: usize = 16 << 20;
+const PART_BYTES: usize = 8 << 20;
+/// Parts of one object on their way at once.
+const PARTS_IN_FLIGHT_MAX: usize = 4;
+/// How many creations of one key the probe sends at once; exactly one may win.
+const PROBE_RIVALS: usize = 16;
+
+#[derive(Clone, Debug)]
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+    /// Set for a local folder: writes there are followed by fsync.
+    root: Option<Arc<FilePath>>,
+    url: Arc<str>,
+}
+
+impl Store {
+    /// Opens `s3://bucket/prefix`, `file:///path`, `memory://` or a path; a missing local folder is made.
+    pub fn open(url: &str) -> Result<Self, LakeError> {
+        match url.split_once("://") {
+            Some(("s3", rest)) => Self::s3(url, rest),
+            Some(("file", path)) => Self::local(url, FilePath::new(path)),
+            Some(("memory", _)) => Ok(Self::over(Arc::new(InMemory::new()), url)),
+            Some((scheme, _)) => Err(LakeError::Url {
+                url: url.into(),
+                reason: format!("`{scheme}://` is not a store that can be used; write a path, file:// or s3://"),
+            }),
+            None => Self::local(url, FilePath::new(url)),
+        }
+    }
+
+    /// A lake over any store that honours conditional creation; `url` is for messages.
+    pub fn over(objects: Arc<dyn ObjectStore>, url: &str) -> Self {
+        Self { objects, root: None, url: url.into() }
+    }
+
+    /// A lake in a local folder over `objects`, which must write to that folder.
+    pub fn over_local(objects: Arc<dyn ObjectStore>, root: PathBuf) -> Self {
+        let url = root.display().to_string().into();
+        Self { objects, root: Some(root.into()), url }
+    }
+
+    fn local(url: &str, path: &FilePath) -> Result<Self, LakeError> {
+        let open = || -> Result<Self, Box<dyn std::error::Error>> {
+            let root = std::path::absolute(path)?;
+            std::fs::create_dir_all(&root)?;
+            let objects = LocalFileSystem::new_with_prefix(&root)?;
+            Ok(Self::over_local(Arc::new(objects), root.canonicalize()?))
+        };
+        open().map_err(|error| LakeError::Url { url: url.into(), reason: format!("open the folder: {error}") })
+    }
+
+    /// Region, endpoint, path style and credentials come from the usual AWS environment.
+    fn s3(url: &str, bucket_and_prefix: &str) -> Result<Self, LakeError> {
+        let (bucket, prefix) = bucket_and_prefix.split_once('/').unwrap_or((bucket_and_prefix, ""));
+        let fault = |reason: String| LakeError::Url { url: url.into(), reason };
+        let prefix = Path::parse(prefix.trim_matches('/')).map_err(|e| fault(e.to_string()))?;
+        let bucket = AmazonS3Builder::from_env().with_bucket_name(bucket);
+        let bucket = bucket.build().map_err(|e| fault(format!("open the bucket: {e}")))?;
+        Ok(Self::over(Arc::new(PrefixStore::new(bucket, prefix)), url))
+    }
+
+    /// The store itself, rooted at the lake, for reading.
+    #[must_use]
+    pub fn objects(&self) -> &Arc<dyn ObjectStore> {
+        &self.objects
+    }
+
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The object's bytes, or `None` if there is none.
+    pub async fn read(&self, path: &Path) -> Result<Option<Bytes>, LakeError> {
+        let found = async { self.objects.get(path).await?.bytes().await };
+        match found.await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(LakeError::store("read", path)(error)),
+        }
+    }
+
+    /// Writes an object, replacing what is there; durable when it returns.
+    pub async fn write(&self, path: &Path, bytes: Bytes) -> Result<(), LakeError> {
+        let written = async {
+            if bytes.len() <= SINGLE_PUT_BYTES_MAX {
+                return self.objects.put(path, PutPayload::from(bytes)).await.map(drop);
+            }
+            let upload = self.objects.put_multipart(path).await?;
+            let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+            upload.wait_for_capacity(PARTS_IN_FLIGHT_MAX).await?;
+            for part in 0..bytes.len().div_ceil(PART_BYTES) {
+                let part = part * PART_BYTES..bytes.len().min((part + 1) * PART_BYTES);
+                upload.wait_for_capacity(PARTS_IN_FLIGHT_MAX).await?;
+                upload.put(bytes.slice(part));
+            }
+            upload.finish().await.map(drop)
+        };
+        written.await.map_err(LakeError::store("write", path))?;
+        self.sync(path).await
+    }
+
+    /// Writes a small object that may be lost in a crash.
+    pub async fn write_loosely(&self, path: &Path, bytes: Bytes) -> Result<(), LakeError> {
+        self.objects.put(path, bytes.into()).await.map(drop).map_err(LakeError::store("write", path))
+    }
+
+    /// Creates an object that must not be there yet, whole and durable; an error may hide that it was created.
+    ///
+    /// On a local folder the bytes are made durable under another name first, since a crash could otherwise leave the
+    /// name with nothing behind it.
+    pub async fn create(&self, path: &Path, bytes: Bytes) -> Result<(), LakeError> {
+        let failed = |error| LakeError::store("create", path)(error);
+        if self.root.is_none() {
+            let only_create = PutOptions::from(PutMode::Create);
+            return self.objects.put_opts(path, bytes.into(), only_create).await.map(drop).map_err(failed);
+        }
+        let draft = Path::from("_staging").join(format!("draft-{}.json", Uuid::new_v4()));
+        self.write(&draft, bytes).await?;
+        let only_create = CopyOptions::new().with_mode(CopyMode::Create);
+        let created = self.objects.copy_opts(&draft, path, only_create).await.map_err(failed);
+        self.remove(&draft).await;
+        created?;
+        self.sync(path).await
+    }
+
+    /// Moves a staged object to its final name. Told apart: moved now, there already, and nowhere to be found.
+    pub async fn publish(&self, staged: &Path, path: &Path) -> Result<Published, LakeError> {
+        match self.objects.rename(staged, path).await {
+            Ok(()) => self.sync(path).await.map(|()| Published::Now),
+            Err(StoreError::NotFound { .. }) => match self.objects.head(path).await {
+                Ok(_) => self.sync(path).await.map(|()| Published::Before),
+                Err(StoreError::NotFound { .. }) => Ok(Published::Missing),
+                Err(error) => Err(LakeError::store("look for", path)(error)),
+            },
+            Err(error) => Err(LakeError::store("publish", path)(error)),
+        }
+    }
+
+    /// Removes an object that nobody needs; if that fails, the sweep of stale staging has it later.
+    pub async fn remove(&self, path: &Path) {
+        if let Err(error) = self.objects.delete(path).await
+            && !matches!(error, StoreError::NotFound { .. })
+        {
+            tracing::debug!(%path, %error, "left an object behind");
+        }
+    }
+
+    /// Removes a local folder that has become empty; other stores have no folders.
+    pub async fn remove_empty_folder(&self, path: &Path) {
+        if let Some(root) = &self.root {
+            let _ = tokio::fs::remove_dir(root.join(path.as_ref())).await;
+        }
+    }
+
+    /// Law L9: a create over an existing key must lose, and of many at once exactly one may win.
+    pub async fn probe(&self) -> Result<(), LakeError> {
+        let folder = Path::from("_staging").join(format!("probe-{}", Uuid::new_v4()));
+        let verdict = self.probe_in(&folder).await;
+        self.remove(&folder.clone().join("once")).await;
+        self.remove(&folder.clone().join("race")).await;
+        self.remove_empty_folder(&folder).await;
+        verdict
+    }
+
+    async fn probe_in(&self, folder: &Path) -> Result<(), LakeError> {
+        let unfit = |reason: &str| Err(LakeError::Unfit { url: self.url.to_string(), reason: reason.into() });
+        let once = folder.clone().join("once");
+        self.create(&once, Bytes::from_static(b"first")).await?;
+        match self.create(&once, Bytes::from_static(b"second")).await {
+            Ok(()) => return unfit("it let a second writer replace an object that was to be created only once"),
+            Err(LakeError::Store { source, .. }) if is_conflict(&source) => {}
+            Err(error) => return Err(error),
+        }
+        if self.read(&once).await?.as_deref() != Some(b"first") {
+            return unfit("a refused creation changed the object all the same");
+        }
+        let race = folder.clone().join("race");
+        let rivals: FuturesUnordered<_> =
+            (0..PROBE_RIVALS).map(|rival| self.create(&race, Bytes::from(rival.to_string()))).collect();
+        let results: Vec<_> = rivals.collect().await;
+        match results.iter().filter(|result| result.is_ok()).count() {
+            1 => Ok(()),
+            0 => results.into_iter().next().unwrap_or(Ok(())),
+            _ => unfit("of several writers creating one object at once, more than one was told that it had won"),
+        }
+    }
+
+    /// Makes a local file and the folders that lead to it durable.
+    async fn sync(&self, path: &Path) -> Result<(), LakeError> {
+        let Some(root) = self.root.clone() else { return Ok(()) };
+        let file = root.join(path.as_ref());
+        let synced = tokio::task::spawn_blocking(move || sync_file_and_folders(&file, &root)).await;
+        let synced = synced.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        synced.map_err(|error| {
+            LakeError::store("sync", path)(StoreError::Generic { store: "local", source: error.into() })
+        })
+    }
+}
+
+/// What became of a staged object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    Now,
+    Before,
+    /// Neither staged nor at its final name: readers may delete old data.
+    Missing,
+}
+
+/// Whether a store says that the key was there already.
+pub(super) fn is_conflict(error: &StoreError) -> bool {
+    matches!(error, StoreError::AlreadyExists { .. } | StoreError::Precondition { .. })
+}
+
+fn sync_file_and_folders(file: &FilePath, root: &FilePath) -> io::Result<()> {
+    File::open(file)?.sync_all()?;
+    for folder in file.ancestors().skip(1).take_while(|folder| folder.starts_with(root)) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
+    }
+
+    async fn keeps_the_contract(store: &Store) {
+        let (a, b) = (Path::from("x/a"), Path::from("x/y/b"));
+        assert_eq!(store.read(&a).await.unwrap(), None);
+        store.create(&a, bytes("one")).await.unwrap();
+        assert!(
+            matches!(store.create(&a, bytes("two")).await, Err(LakeError::Store { source, .. }) if is_conflict(&source))
+        );
+        assert_eq!(store.read(&a).await.unwrap().unwrap(), "one");
+
+        assert_eq!(store.publish(&a, &b).await.unwrap(), Published::Now);
+        assert_eq!(store.publish(&a, &b).await.unwrap(), Published::Before);
+        assert_eq!(store.read(&b).await.unwrap().unwrap(), "one");
+        store.remove(&b).await;
+        assert_eq!(store.publish(&a, &b).await.unwrap(), Published::Missing);
+
+        let large = Bytes::from(vec![7; SINGLE_PUT_BYTES_MAX + PART_BYTES + 1]);
+        store.write(&a, large.clone()).await.unwrap();
+        assert!(store.read(&a).await.unwrap().unwrap() == large, "every part arrived, in order");
+        store.probe().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn memory_and_local_folders_keep_the_same_contract() {
+        keeps_the_contract(&Store::open("memory://").unwrap()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("new/lake");
+        keeps_the_contract(&Store::open(root.to_str().unwrap()).unwrap()).await;
+        let by_url = folder.path().join("by/url");
+        keeps_the_contract(&Store::open(&format!("file://{}", by_url.display())).unwrap()).await;
+        assert_eq!(std::fs::read_dir(root.join("_staging")).unwrap().count(), 0, "the probe cleans up");
+    }
+
+    #[test]
+    fn a_url_that_is_no_store_says_what_is() {
+        let error = Store::open("ftp://x/y").unwrap_err();
+        assert!(error.to_string().contains("write a path, file:// or s3://"), "{error}");
+    }
+}

@@ -1,0 +1,108 @@
+//! Reading ahead: the next batch is on its way while the lane works on this one.
+//!
+//! Owns: how far ahead, and the memory that waits for the lane. Does not own: retries ([`crate::pipeline`]).
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{Stream, stream};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{LaneError, Memory, memory::Reservation};
+use crate::{
+    broker::Partition,
+    record::{Batch, Record},
+};
+
+/// Batches fetched and not yet taken by the lane; with one on its way and one being worked on, three at most.
+const BATCHES_READY_MAX: usize = 1;
+/// What a fetched byte may take in memory as records of their own, compression included.
+const MEMORY_PER_FETCHED_BYTE: usize = 4;
+/// A record's own structures, beside its bytes.
+const MEMORY_PER_RECORD: usize = 160;
+/// How long the broker may send nothing although it says that there is more.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// A batch, and the memory that it takes until it is dropped.
+#[derive(Debug)]
+pub struct Fetched {
+    pub batch: Batch,
+    pub memory: Option<Reservation>,
+}
+
+impl Fetched {
+    /// Without the records from `until` on; they prove that nothing else stands before it.
+    pub(super) fn until(mut self, until: Option<i64>) -> Self {
+        if let Some(until) = until.filter(|&until| until < self.batch.range.end) {
+            let keep = self.batch.records.partition_point(|record| record.offset < until);
+            self.batch.records.truncate(keep);
+            self.batch.range.end = until;
+        }
+        self
+    }
+}
+
+/// How the broker is asked.
+#[derive(Clone, Debug)]
+pub struct FetchSettings {
+    pub bytes_max: i32,
+    pub wait_max: Duration,
+    pub memory: Arc<Memory>,
+}
+
+/// The partition's batches from `position` on, read ahead by a task that ends with the stream.
+pub fn read_ahead(
+    partition: Arc<Partition>,
+    position: i64,
+    settings: FetchSettings,
+) -> impl Stream<Item = Result<Fetched, LaneError>> + Send {
+    let (ready, batches) = mpsc::channel(BATCHES_READY_MAX);
+    let reader = AbortOnDropHandle::new(tokio::spawn(async move {
+        if let Err(error) = read(&partition, position, &settings, &ready).await {
+            // The lane may have gone first; then nobody needs to know.
+            let _ = ready.send(Err(error)).await;
+        }
+    }));
+    stream::unfold((batches, reader), |(mut batches, reader)| async move {
+        let batch = batches.recv().await?;
+        Some((batch, (batches, reader)))
+    })
+}
+
+async fn read(
+    partition: &Partition,
+    mut position: i64,
+    settings: &FetchSettings,
+    ready: &mpsc::Sender<Result<Fetched, LaneError>>,
+) -> Result<(), LaneError> {
+    let expected = usize::try_from(settings.bytes_max).unwrap_or(0) * MEMORY_PER_FETCHED_BYTE;
+    let mut silent_since = None;
+    loop {
+        let mut memory = settings.memory.reserve(expected).await;
+        let batch = partition.fetch(position, settings.bytes_max, settings.wait_max).await?;
+        if batch.records.is_empty() {
+            let more_is_said_to_be_there = batch.high_watermark > position;
+            let since = *silent_since.get_or_insert_with(Instant::now);
+            match more_is_said_to_be_there {
+                true if since.elapsed() > SILENCE_MAX => {
+                    return Err(LaneError::Silent { position, end: batch.high_watermark });
+                }
+                true => {}
+                false => silent_since = None,
+            }
+            continue;
+        }
+        silent_since = None;
+        position = batch.range.end;
+        memory.settle(batch.records.iter().map(held_by).sum());
+        if ready.send(Ok(Fetched { batch, memory: Some(memory) })).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn held_by(record: &Record) -> usize {
+    let bytes = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+    let headers: usize = record.headers.iter().map(|(key, value)| key.len() + value.len() + MEMORY_PER_RECORD).sum();
+    MEMORY_PER_RECORD + bytes(&record.key) + bytes(&record.value) + headers
+}

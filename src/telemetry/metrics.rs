@@ -1,0 +1,41 @@
+//! The counters of a run, served as Prometheus text.
+
+use std::{io, net::SocketAddr};
+
+use axum::{Router, routing::get};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Serves `/metrics` until the handle is dropped.
+pub async fn serve(listen: SocketAddr) -> io::Result<AbortOnDropHandle<()>> {
+    let recorder = PrometheusBuilder::new().install_recorder().map_err(io::Error::other)?;
+    describe();
+    let listener = TcpListener::bind(listen).await?;
+    tracing::info!("metrics at http://{}/metrics", listener.local_addr()?);
+    let page = Router::new().route("/metrics", get(move || std::future::ready(recorder.render())));
+    Ok(AbortOnDropHandle::new(tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, page).await {
+            tracing::error!(%error, "the metrics page ended");
+        }
+    })))
+}
+
+/// Says what each counter means, and shows it from the start, at nought.
+fn describe() {
+    let counters = [
+        ("alluvium_segments_total", "Segments committed to the lake"),
+        ("alluvium_gap_offsets_total", "Offsets that were deleted before they were read"),
+        ("alluvium_fences_total", "Segments dropped because another writer had committed their offsets"),
+        ("alluvium_retries_total", "Times that a lane went back to the ledger after a passing fault"),
+        ("alluvium_lanes_stopped_total", "Lanes that stopped for something that a person must mend"),
+    ];
+    for (name, meaning) in counters {
+        metrics::describe_counter!(name, meaning);
+        metrics::counter!(name).absolute(0);
+    }
+    metrics::describe_counter!("alluvium_records_total", "Records committed to the lake, by what became of them");
+    for outcome in ["scored", "rejected"] {
+        metrics::counter!("alluvium_records_total", "outcome" => outcome).absolute(0);
+    }
+}

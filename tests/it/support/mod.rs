@@ -1,0 +1,21 @@
+//! What the tests stand on.
+
+pub mod lake;
+pub mod s3;
+#[cfg(feature = "embedded")]
+pub mod stage;
+
+use std::time::Duration;
+
+/// No test waits longer for anything.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// Waits until `condition` holds; fails the test if it never does.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let waited = tokio::time::timeout(LIMIT, async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "waited {LIMIT:?} until {what}");
+}

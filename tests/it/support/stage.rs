@@ -1,0 +1,137 @@
+//! A broker of one's own, a lake of one's own, and a pipeline file between them.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use alluvium::{
+    broker::{Broker, BrokerLimits, Compression, EmbeddedBroker, EmbeddedStorage},
+    config,
+    lake::{Store, audit},
+    pipeline::{Mode, Pipeline, Settings, Summary},
+    record::Record,
+};
+use object_store::ObjectStore;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::LIMIT;
+
+pub const TOPIC: &str = "flowers";
+pub const DATASET: &str = "iris";
+
+pub struct Stage {
+    pub embedded: EmbeddedBroker,
+    pub broker: Broker,
+    pub folder: TempDir,
+}
+
+impl Stage {
+    /// A broker with a topic of `partitions` partitions, and an empty lake.
+    pub async fn new(partitions: i32) -> Self {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let embedded = EmbeddedBroker::start(any, EmbeddedStorage::Memory).await.unwrap();
+        let limits = BrokerLimits {
+            connect_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(30),
+            fetch_bytes_max: 1 << 20,
+            fetch_wait_max: Duration::from_millis(10),
+        };
+        let broker = Broker::connect(&[embedded.address().to_string()], limits).await.unwrap();
+        broker.create_topic(TOPIC, partitions, 1).await.unwrap();
+        Self { embedded, broker, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// The text of a pipeline file; `more` is appended, and may open tables of its own.
+    pub fn pipeline(&self, lake: &str, more: &str) -> String {
+        let broker = self.embedded.address();
+        let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris");
+        let measurements: String = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+            .map(|name| format!("[[fields]]\nname = \"{name}\"\ntype = \"float64\"\n"))
+            .concat();
+        format!(
+            "[source]\nbrokers = \"{broker}\"\ntopic = \"{TOPIC}\"\n\n[[fields]]\nname = \"id\"\ntype = \"int64\"\n\
+             {measurements}\n[model]\npath = \"{model}\"\n\n{more}\n\n[lake]\nurl = \"{lake}\"\ndataset = \"{DATASET}\"\n"
+        )
+    }
+
+    pub fn lake_folder(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Settings for the lake of that name; `more` is appended to the `[lake]` table.
+    pub fn settings(&self, lake: &str, more: &str) -> Settings {
+        let lake = self.lake_folder(lake);
+        let limits = "[limits]\nfetch_wait = \"10ms\"\n";
+        let text = self.pipeline(lake.to_str().unwrap(), limits) + more;
+        config::parse(&text, |_| None).unwrap_or_else(|faults| panic!("{faults:?}\n{text}"))
+    }
+
+    pub async fn send(&self, partition: i32, records: Vec<Record>) {
+        let partition = self.broker.partition(TOPIC, partition).await.unwrap();
+        partition.produce(records, Compression::None).await.unwrap();
+    }
+
+    /// Sends `count` sound records to each of `partitions`.
+    pub async fn send_flowers(&self, partitions: i32, count: usize) {
+        for partition in 0..partitions {
+            self.send(partition, (0..count).map(flower).collect()).await;
+        }
+    }
+}
+
+/// A sound record.
+pub fn flower(id: usize) -> Record {
+    let petal = [(1.4, 0.2), (4.3, 1.3), (5.6, 2.0)][id % 3];
+    value(format!(
+        "{{\"id\":{id},\"sepal_length\":5.9,\"sepal_width\":3.0,\"petal_length\":{},\"petal_width\":{}}}",
+        petal.0, petal.1
+    ))
+}
+
+pub fn value(value: impl Into<Vec<u8>>) -> Record {
+    let timestamp_ms = chrono::Utc::now().timestamp_millis();
+    Record { value: Some(value.into()), timestamp_ms, ..Record::default() }
+}
+
+/// A batch run to its end.
+pub async fn batch(settings: Settings) -> Summary {
+    let pipeline = Pipeline::open(settings, Mode::Batch, CancellationToken::new()).await.unwrap();
+    tokio::time::timeout(LIMIT, pipeline.run()).await.expect("the batch ends").unwrap()
+}
+
+/// A stream in the background.
+pub struct Running {
+    pub pipeline: Arc<Pipeline>,
+    stop: CancellationToken,
+    task: JoinHandle<Summary>,
+}
+
+impl Running {
+    pub async fn start(settings: Settings) -> Self {
+        let stop = CancellationToken::new();
+        let pipeline = Arc::new(Pipeline::open(settings, Mode::Stream, stop.clone()).await.unwrap());
+        let running = pipeline.clone();
+        Self { pipeline, stop, task: tokio::spawn(async move { running.run().await.unwrap() }) }
+    }
+
+    /// How many records it has committed.
+    pub fn committed(&self) -> u64 {
+        self.pipeline.progress().tally.counts.records
+    }
+
+    pub async fn stop(self) -> Summary {
+        self.stop.cancel();
+        tokio::time::timeout(LIMIT, self.task).await.expect("the stream stops").unwrap()
+    }
+}
+
+/// The lake in a folder, for reading.
+pub fn objects(settings: &Settings) -> Arc<dyn ObjectStore> {
+    Store::open(&settings.lake.url).unwrap().objects().clone()
+}
+
+/// The audit finds nothing.
+pub async fn assert_clean(settings: &Settings) {
+    let report = audit::audit(&objects(settings), DATASET, &Default::default(), |_| {}).await.unwrap();
+    assert!(report.is_clean(), "{report:?}");
+}

@@ -1,0 +1,28 @@
+//! The parts that a test needs from the machine, and what happens when they aren't there: the test says so and passes,
+//! unless `ALLUVIUM_TEST_ALL_PARTS=1` makes a missing part a failure.
+// Each test binary compiles this and uses its share.
+#![allow(dead_code)]
+
+use std::{
+    env,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+/// A Python that can import `module`; `ALLUVIUM_TEST_PYTHON` says which to try first.
+pub fn python_with(module: &str) -> Option<PathBuf> {
+    let named = env::var_os("ALLUVIUM_TEST_PYTHON").map(PathBuf::from);
+    let found = named.into_iter().chain([PathBuf::from("python3")]).find(|python| {
+        let import = format!("import {module}");
+        let tried = Command::new(python).args(["-c", &import]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    });
+    found.or_else(|| missing(&format!("{module} is not installed (pip install {module})")))
+}
+
+/// Says what is missing; fails if nothing may be.
+pub fn missing<T>(what: &str) -> Option<T> {
+    assert!(env::var_os("ALLUVIUM_TEST_ALL_PARTS").is_none_or(|all| all != "1"), "a part is missing: {what}");
+    eprintln!("skipped: {what}");
+    None
+}
