@@ -232,9 +232,8 @@ clean: 1,234,567 offsets, each in exactly one place
 
     #[tokio::test]
     async fn every_fault_stands_on_a_line_of_its_own() {
-        let report =
-            audited(&[("scored/iris/a.txt", "x".into()), ("rejected/iris/b.txt", "x".into())], BTreeMap::new());
-        let text = verdict(&report.await);
+        let objects = [("scored/iris/a.txt", "x".into()), ("rejected/iris/b.txt", "x".into())];
+        let text = verdict(&audited(&objects, BTreeMap::new()).await);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 3);
         assert!(lines[0].starts_with("fault: scored/iris/a.txt is in no claim"), "{text}");
