@@ -1,6 +1,32 @@
 //! The broker: connect, fetch, produce. The only folder that names rskafka.
+//!
+//! Owns: connections, their time limits, and what a failure means. Does not own: retrying a fetch, which is the lane's,
+//! nor any knowledge of what the records are for.
 
-use std::time::Duration;
+mod cause;
+#[cfg(feature = "embedded")]
+mod embedded;
+mod error;
+mod link;
+mod partition;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+#[cfg(feature = "embedded")]
+pub use self::embedded::{EmbeddedBroker, EmbeddedStorage};
+use self::{
+    cause::Cause,
+    link::{Link, patiently},
+};
+pub use self::{
+    error::{BrokerError, BrokerErrorKind, Place},
+    partition::{Compression, Partition},
+};
+
+/// How many partitions of a new topic are asked for their leader at once.
+const LEADERS_ASKED_MAX: usize = 8;
 
 /// Which topic to read, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,4 +57,76 @@ pub struct BrokerLimits {
     pub fetch_bytes_max: i32,
     /// How long the broker may hold a fetch back when there is nothing to send.
     pub fetch_wait_max: Duration,
+}
+
+/// A cluster of brokers.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    link: Arc<Link>,
+}
+
+impl Broker {
+    /// Connects to the first of `brokers` that answers.
+    pub async fn connect(brokers: &[String], limits: BrokerLimits) -> Result<Self, BrokerError> {
+        let link = Link::new(brokers, limits);
+        link.client().await.map_err(|cause| cause.at("reach a broker", Place::default()))?;
+        Ok(Self { link: Arc::new(link) })
+    }
+
+    /// The topic's partitions, ascending.
+    pub async fn partitions(&self, topic: &str) -> Result<Vec<i32>, BrokerError> {
+        let limit = self.link.limits.request_timeout;
+        patiently(limit, |left| self.partitions_once(topic, left))
+            .await
+            .map_err(|cause| cause.at("list the partitions", Place::topic(topic)))
+    }
+
+    async fn partitions_once(&self, topic: &str, limit: Duration) -> Result<Vec<i32>, Cause> {
+        let topics = self.link.once(limit, |client| async move { client.list_topics().await }).await?;
+        let Some(found) = topics.iter().find(|known| known.name == topic) else {
+            return Err(Cause::missing_topic(topic, topics.iter().map(|known| known.name.as_str())));
+        };
+        if found.partitions.is_empty() {
+            return Err(Cause::no_partitions());
+        }
+        Ok(found.partitions.iter().copied().collect())
+    }
+
+    /// Creates the topic and waits until each partition has a leader; `false` if there was one of that name.
+    pub async fn create_topic(&self, topic: &str, partitions: i32, replication: i16) -> Result<bool, BrokerError> {
+        let limit = self.link.limits.request_timeout;
+        let create = patiently(limit, |left| self.create_once(topic, partitions, replication, left));
+        let created = create.await.map_err(|cause| cause.at("create the topic", Place::topic(topic)))?;
+        if created {
+            stream::iter(0..partitions)
+                .map(|partition| self.partition(topic, partition))
+                .buffer_unordered(LEADERS_ASKED_MAX)
+                .try_for_each(|_| async { Ok(()) })
+                .await?;
+        }
+        Ok(created)
+    }
+
+    async fn create_once(
+        &self,
+        topic: &str,
+        partitions: i32,
+        replication: i16,
+        limit: Duration,
+    ) -> Result<bool, Cause> {
+        let limit_ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+        let create = self.link.once(limit, |client| async move {
+            client.controller_client()?.create_topic(topic, partitions, replication, limit_ms).await
+        });
+        match create.await {
+            Ok(()) => Ok(true),
+            Err(cause) if cause.topic_exists => Ok(false),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// A connection of its own to the partition's leader.
+    pub async fn partition(&self, topic: &str, partition: i32) -> Result<Partition, BrokerError> {
+        Partition::open(Arc::clone(&self.link), topic, partition).await
+    }
 }

@@ -42,17 +42,7 @@ impl Audit {
     pub async fn run(self) -> anyhow::Result<Exit> {
         let settings = run::settings(&self.pipeline)?;
         let store = Store::open(&settings.lake.url).context("open the lake")?;
-        let broker = if self.offline { BTreeMap::new() } else { ask_broker(&settings).await };
-
-        let bar = progress::bar("auditing", 0);
-        let report = audit::audit(store.objects(), &settings.lake.dataset, &broker, |at| {
-            bar.set_length(at.files_total.max(at.files_done));
-            bar.set_position(at.files_done);
-        })
-        .await;
-        bar.finish_and_clear();
-        let report = report?;
-
+        let report = with_bar(&settings, &store, self.offline).await?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
         } else {
@@ -60,6 +50,19 @@ impl Audit {
         }
         Ok(if report.is_clean() { Exit::Done } else { Exit::Unclean })
     }
+}
+
+/// Audits with a bar on stderr, and with the broker's offsets unless `offline`.
+pub(super) async fn with_bar(settings: &Settings, store: &Store, offline: bool) -> anyhow::Result<Report> {
+    let broker = if offline { BTreeMap::new() } else { ask_broker(settings).await };
+    let bar = progress::bar("auditing", 0);
+    let report = audit::audit(store.objects(), &settings.lake.dataset, &broker, |at| {
+        bar.set_length(at.files_total.max(at.files_done));
+        bar.set_position(at.files_done);
+    })
+    .await;
+    bar.finish_and_clear();
+    Ok(report?)
 }
 
 /// What the broker holds; nothing, and a warning, if it doesn't say.
@@ -232,8 +235,8 @@ clean: 1,234,567 offsets, each in exactly one place
 
     #[tokio::test]
     async fn every_fault_stands_on_a_line_of_its_own() {
-        let objects = [("scored/iris/a.txt", "x".into()), ("rejected/iris/b.txt", "x".into())];
-        let text = verdict(&audited(&objects, BTreeMap::new()).await);
+        let strangers = [("scored/iris/a.txt", "x".into()), ("rejected/iris/b.txt", "x".into())];
+        let text = verdict(&audited(&strangers, BTreeMap::new()).await);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 3);
         assert!(lines[0].starts_with("fault: scored/iris/a.txt is in no claim"), "{text}");

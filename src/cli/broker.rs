@@ -1,15 +1,69 @@
-//! `alluvium broker`
+//! `alluvium broker`: the embedded broker alone.
+
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::Exit;
 
-/// Not in this commit yet.
+/// Run the embedded broker until Ctrl-C, for trying things out.
 #[derive(Debug, Args)]
-pub struct Broker {}
+#[command(after_help = "\
+Example:
+  alluvium broker --listen 127.0.0.1:9092 --file broker.db
+  alluvium produce --brokers 127.0.0.1:9092 --topic iris --source iris --partitions 4
 
+Clients that speak Kafka's protocol can use it: current librdkafka and Java clients do. It is no broker for production.")]
+pub struct Broker {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    listen: String,
+    /// Keep topics and records in this file; without it they are gone when the broker stops.
+    #[arg(long, value_name = "PATH")]
+    file: Option<PathBuf>,
+}
+
+#[cfg(feature = "embedded")]
 impl Broker {
     pub async fn run(self) -> anyhow::Result<Exit> {
-        anyhow::bail!("`alluvium broker` is not built yet")
+        use crate::broker::{EmbeddedBroker, EmbeddedStorage};
+
+        let listen = self.address().await?;
+        let storage = self.file.map_or(EmbeddedStorage::Memory, EmbeddedStorage::File);
+        let broker = EmbeddedBroker::start(listen, storage).await?;
+        let address = broker.address();
+        println!("listening on {address}");
+        println!("try: alluvium produce --brokers {address} --topic iris --source iris --partitions 4");
+        stop_signal().await?;
+        broker.stop().await;
+        Ok(Exit::Done)
+    }
+
+    async fn address(&self) -> anyhow::Result<std::net::SocketAddr> {
+        let wrong = |cause: &str| super::Usage(format!("--listen {}: {cause}; write it as HOST:PORT", self.listen));
+        let mut found = tokio::net::lookup_host(&self.listen).await.map_err(|error| wrong(&error.to_string()))?;
+        Ok(found.next().ok_or_else(|| wrong("no address has that name"))?)
+    }
+}
+
+#[cfg(not(feature = "embedded"))]
+impl Broker {
+    pub async fn run(self) -> anyhow::Result<Exit> {
+        let Self { listen: _, file: _ } = self;
+        Err(super::Usage(
+            "the embedded broker isn't in this build; build it with `cargo build --release --features embedded`".into(),
+        )
+        .into())
+    }
+}
+
+/// Waits until somebody asks this process to stop.
+pub(super) async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
     }
 }

@@ -1,6 +1,41 @@
 //! The classifier: how a row becomes floats, the network, training, the artifact on disk, scoring.
+//!
+//! ```text
+//! CSV ──table──▶ columns ──features::fit──▶ manifest ─┐
+//!                                                     ├─artifact──▶ models/NAME/VERSION ──Model::load──▶ Scorer
+//!                        ──train──▶ weights ──────────┘
+//! ```
+//!
+//! Owns what a model is, in memory and on disk. Does not own where rows come from or where predictions go.
+//! [`network`] alone names Burn.
 
-use std::path::PathBuf;
+mod artifact;
+mod error;
+mod evaluation;
+mod features;
+mod manifest;
+mod network;
+mod scorer;
+mod table;
+mod train;
+mod weights;
+
+use std::{path::PathBuf, sync::Arc};
+
+use arrow::datatypes::Schema;
+
+pub use self::{
+    artifact::{Saved, save},
+    error::ModelError,
+    evaluation::{ClassResult, Evaluation},
+    features::{Feature, FeatureKind},
+    manifest::{Activation, Manifest, Training},
+    scorer::Scorer,
+    table::{Column, Columns, Table},
+    train::{Epoch, TrainSettings, Trained, train},
+};
+use self::{features::Encoder, network::Network};
+use crate::record::{Field, ModelRef};
 
 /// Which model scores the records, and on what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,3 +55,56 @@ pub enum Backend {
     /// Only in a build with the cargo feature `flex`.
     Flex,
 }
+
+/// A version of a model, read and checked. Cheap to share: scorers hold the same network.
+#[derive(Debug)]
+pub struct Model {
+    manifest: Manifest,
+    reference: ModelRef,
+    network: Arc<Network>,
+}
+
+impl Model {
+    /// Reads a version from its folder. Anything wrong with it is an error here, so that scoring can trust it.
+    pub fn load(settings: &ModelSettings) -> Result<Self, ModelError> {
+        let artifact = artifact::read(&settings.path, settings.version)?;
+        let network = Network::new(&artifact.layers, artifact.manifest.activation, settings.backend)?;
+        Ok(Self { manifest: artifact.manifest, reference: artifact.reference, network: Arc::new(network) })
+    }
+
+    #[must_use]
+    pub fn reference(&self) -> ModelRef {
+        self.reference.clone()
+    }
+
+    /// The class names, in the order of [`crate::record::Scores::class`].
+    #[must_use]
+    pub fn classes(&self) -> &[String] {
+        &self.manifest.classes
+    }
+
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The fields that every record must have: the training data had no missing value there.
+    pub fn required_fields(&self) -> impl Iterator<Item = &str> {
+        self.manifest.features.iter().filter(|feature| !feature.missing).map(|feature| feature.name.as_str())
+    }
+
+    /// What keeps these fields from being scored, one sentence a fault.
+    #[must_use]
+    pub fn check_fields(&self, fields: &[Field]) -> Vec<String> {
+        self.manifest.features.iter().filter_map(|feature| feature.fault_among(fields)).collect()
+    }
+
+    /// A scorer for batches of this schema.
+    pub fn scorer(&self, schema: &Schema) -> Result<Scorer, ModelError> {
+        let encoder = Encoder::bind(&self.manifest.features, schema)?;
+        Ok(Scorer::new(Arc::clone(&self.network), encoder, self.manifest.classes.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

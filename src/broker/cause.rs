@@ -1,0 +1,288 @@
+//! rskafka's errors, read: may a retry mend it, what do we tell a person, and is the connection still good.
+//!
+//! Owns: the only look into rskafka's error types. Does not own: where it happened, which the caller adds.
+
+use std::{borrow::Cow, error::Error as StdError, sync::Arc, time::Duration};
+
+use rskafka::{
+    BackoffError, ConnectionError,
+    client::error::{Error, ProtocolError, RequestError},
+};
+
+use super::error::{BrokerError, BrokerErrorKind, Place};
+
+const NOTHING_SKIPPED: &str = "nothing was skipped";
+const REACH: &str = "check that the broker runs and can be reached from here";
+const BROKER_LOG: &str = "see the broker's log";
+/// How like two names must be (Jaro-Winkler) for one to be offered for the other.
+const LIKENESS_MIN: f64 = 0.8;
+
+/// Why a call failed, without where.
+#[derive(Debug)]
+pub(super) struct Cause {
+    pub(super) kind: BrokerErrorKind,
+    pub(super) text: String,
+    pub(super) remedy: Cow<'static, str>,
+    /// The connection can't be used again.
+    pub(super) connection_lost: bool,
+    /// The broker doesn't know the topic or partition, which just after its creation or a restart may pass.
+    pub(super) unknown_topic: bool,
+    pub(super) topic_exists: bool,
+}
+
+impl Cause {
+    fn new(kind: BrokerErrorKind, text: impl Into<String>, remedy: &'static str) -> Self {
+        Self {
+            kind,
+            text: text.into(),
+            remedy: remedy.into(),
+            connection_lost: false,
+            unknown_topic: false,
+            topic_exists: false,
+        }
+    }
+
+    pub(super) fn person(text: impl Into<String>, remedy: &'static str) -> Self {
+        Self::new(BrokerErrorKind::Person, text, remedy)
+    }
+
+    fn connection(text: impl Into<String>) -> Self {
+        let text = text.into();
+        let mut cause = match text.as_str() {
+            told if told.contains("Sasl") || told.contains("SASL") => {
+                Self::person(text, "check the user name, the password and the SASL mechanism")
+            }
+            told if told.contains("invalid socket address") || told.contains("invalid port value") => {
+                Self::person(text, "write the broker as host:port")
+            }
+            // The frame is refused before anything of it is read, so every further try meets it again.
+            told if told.contains("Message too large") => {
+                Self::person(text, "is this the port of a Kafka broker, and are its batches under 100 MiB?")
+            }
+            _ => Self::new(BrokerErrorKind::Transient, text, REACH),
+        };
+        cause.connection_lost = true;
+        cause
+    }
+
+    /// Nobody answered, so the connection may be dead without anyone having said so.
+    pub(super) fn no_answer(waited: Duration) -> Self {
+        Self::connection(format!("no answer within {waited:?}"))
+    }
+
+    pub(super) fn missing_topic<'a>(topic: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let nearest = known.map(|name| (strsim::jaro_winkler(topic, name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
+        let mut cause = Self::person("there is no such topic", "create it, or check its name");
+        cause.unknown_topic = true;
+        if let Some((_, name)) = nearest.filter(|(likeness, _)| *likeness >= LIKENESS_MIN) {
+            cause.remedy = format!("did you mean `{name}`?").into();
+        }
+        cause
+    }
+
+    pub(super) fn no_partitions() -> Self {
+        Self::new(BrokerErrorKind::Transient, "the topic has no partitions yet", BROKER_LOG)
+    }
+
+    /// The embedded broker ended by itself; another port may suit it better.
+    #[cfg(feature = "embedded")]
+    pub(super) fn ended(text: impl Into<String>) -> Self {
+        Self::new(BrokerErrorKind::Transient, text, "listen on another port")
+    }
+
+    /// Says which broker, unless rskafka did.
+    pub(super) fn of_broker(mut self, broker: &str) -> Self {
+        if !self.text.contains(broker) {
+            self.text = format!("{broker}: {}", self.text);
+        }
+        self
+    }
+
+    /// Another broker failed too: only when both are beyond a retry is the whole.
+    pub(super) fn and(self, other: Self) -> Self {
+        let text = format!("{}, {}", self.text, other.text);
+        let milder = if self.kind == BrokerErrorKind::Transient { self } else { other };
+        Self { text, ..milder }
+    }
+
+    /// An unknown topic may become known.
+    pub(super) fn or_later(self) -> Self {
+        if self.unknown_topic { Self { kind: BrokerErrorKind::Transient, ..self } } else { self }
+    }
+
+    /// An unknown topic will stay unknown.
+    pub(super) fn settled(self) -> Self {
+        if self.unknown_topic { Self { kind: BrokerErrorKind::Person, ..self } } else { self }
+    }
+
+    pub(super) fn at(self, doing: &'static str, place: Place) -> BrokerError {
+        BrokerError {
+            kind: self.kind,
+            doing,
+            place,
+            cause: self.text,
+            remedy: self.remedy,
+            unknown_topic: self.unknown_topic,
+        }
+    }
+}
+
+impl From<Error> for Cause {
+    fn from(error: Error) -> Self {
+        of_error(&error)
+    }
+}
+
+fn of_error(error: &Error) -> Cause {
+    match error {
+        Error::Connection(error) => of_connection(error),
+        Error::Request(error) => of_request(error),
+        Error::RetryFailed(error) => of_retry(error),
+        Error::ServerError { protocol_error, error_message, .. } => {
+            of_server(*protocol_error, error_message.as_deref())
+        }
+        Error::InvalidResponse(text) => of_invalid_response(text),
+        other => Cause::new(BrokerErrorKind::Transient, other.to_string(), REACH),
+    }
+}
+
+fn of_connection(error: &ConnectionError) -> Cause {
+    match error {
+        ConnectionError::Metadata(error) => of_request(error),
+        ConnectionError::RetryFailed(error) => of_retry(error),
+        ConnectionError::Transport { broker, error } => Cause::connection(format!("{broker}: {error}")),
+        other => Cause::connection(other.to_string()),
+    }
+}
+
+/// rskafka gives up at the first failure (see `link`), so what it gave up over is the cause.
+fn of_retry(error: &BackoffError) -> Cause {
+    let BackoffError::DeadlineExceded { source, .. } = error;
+    let source: &(dyn StdError + 'static) = source.as_ref();
+    if let Some(error) = source.downcast_ref::<Error>() {
+        of_error(error)
+    } else if let Some(error) = source.downcast_ref::<RequestError>() {
+        of_request(error)
+    } else if let Some(error) = source.downcast_ref::<Arc<dyn StdError + Send + Sync>>() {
+        Cause::connection(error.to_string())
+    } else {
+        Cause::connection(source.to_string())
+    }
+}
+
+fn of_request(error: &RequestError) -> Cause {
+    match error {
+        RequestError::Poisoned(error) => of_request(error),
+        RequestError::IO(_) | RequestError::ReadFramedMessageError(_) => Cause::connection(error.to_string()),
+        RequestError::NoVersionMatch { .. } => {
+            Cause::person(error.to_string(), "this needs Apache Kafka 0.11 or newer, or Redpanda")
+        }
+        RequestError::WriteError(_) | RequestError::WriteMessageError(_) => {
+            Cause::person(error.to_string(), "send smaller batches")
+        }
+        other => undecodable(&other.to_string()),
+    }
+}
+
+/// A fetch fails as a whole when one batch in it can't be read; this says what is in the way, as well as can be known.
+fn undecodable(text: &str) -> Cause {
+    if text.contains("control batch record") || text.contains("control record") {
+        Cause::person(
+            format!(
+                "the records hold a transaction marker, and transactional topics are not supported; {NOTHING_SKIPPED}"
+            ),
+            "read a topic that is written without transactions",
+        )
+    } else if text.contains("out of range integral type conversion") {
+        Cause::person(
+            format!("a record has a header without a value (null), which is not supported; {NOTHING_SKIPPED}"),
+            "let the producer write an empty header value, or start behind that record",
+        )
+    } else {
+        Cause::person(
+            format!("the broker's answer can't be decoded ({text}); {NOTHING_SKIPPED}"),
+            "check the records there with another client, or start behind them",
+        )
+    }
+}
+
+fn of_invalid_response(text: &str) -> Cause {
+    if text.starts_with("Could not find metadata for partition") {
+        return unknown_topic("there is no such partition");
+    }
+    if text.contains("imestamp") {
+        return undecodable(text);
+    }
+    Cause::new(BrokerErrorKind::Transient, text, BROKER_LOG)
+}
+
+fn unknown_topic(text: &str) -> Cause {
+    let mut cause = Cause::person(text, "check the topic's name and that it was not deleted");
+    cause.unknown_topic = true;
+    cause
+}
+
+fn of_server(error: ProtocolError, message: Option<&str>) -> Cause {
+    use ProtocolError as E;
+
+    let text = message.map_or_else(|| error.to_string(), |message| format!("{error}: {message}"));
+    match error {
+        E::OffsetOutOfRange | E::PositionOutOfRange => Cause::new(
+            BrokerErrorKind::OutOfRange,
+            "the partition does not keep that offset",
+            "retention took it, or the topic was created again",
+        ),
+        E::UnknownTopicOrPartition | E::UnknownTopicId => unknown_topic("the broker knows no such topic or partition"),
+        E::TopicAuthorizationFailed | E::GroupAuthorizationFailed | E::ClusterAuthorizationFailed => {
+            Cause::person(text, "let an administrator grant this user access to the topic")
+        }
+        E::SaslAuthenticationFailed | E::UnsupportedSaslMechanism | E::IllegalSaslState => {
+            Cause::person(text, "check the user name, the password and the SASL mechanism")
+        }
+        E::MessageTooLarge | E::RecordListTooLarge => {
+            Cause::person(text, "send smaller batches, or raise the topic's max.message.bytes")
+        }
+        E::InvalidReplicationFactor => Cause::person(text, "ask for no more replicas than there are brokers"),
+        E::TopicAlreadyExists => Cause { topic_exists: true, ..Cause::person(text, "use another name") },
+        E::InvalidPartitions => Cause::person(text, "ask for at least one partition"),
+        E::InvalidTopicException => Cause::person(text, "use letters, digits, `.`, `_` and `-` in the topic's name"),
+        error if passes(error) => Cause::new(BrokerErrorKind::Transient, text, BROKER_LOG),
+        _ => Cause::person(text, BROKER_LOG),
+    }
+}
+
+/// Failures that Kafka itself calls retriable, or that tell of a moment in the cluster's life.
+fn passes(error: ProtocolError) -> bool {
+    use ProtocolError as E;
+
+    matches!(
+        error,
+        E::UnknownServerError
+            | E::CorruptMessage
+            | E::LeaderNotAvailable
+            | E::NotLeaderOrFollower
+            | E::RequestTimedOut
+            | E::BrokerNotAvailable
+            | E::ReplicaNotAvailable
+            | E::StaleControllerEpoch
+            | E::NetworkException
+            | E::CoordinatorLoadInProgress
+            | E::CoordinatorNotAvailable
+            | E::NotCoordinator
+            | E::NotEnoughReplicas
+            | E::NotEnoughReplicasAfterAppend
+            | E::NotController
+            | E::KafkaStorageError
+            | E::ReassignmentInProgress
+            | E::FetchSessionIdNotFound
+            | E::InvalidFetchSessionEpoch
+            | E::FencedLeaderEpoch
+            | E::UnknownLeaderEpoch
+            | E::StaleBrokerEpoch
+            | E::OffsetNotAvailable
+            | E::PreferredLeaderNotAvailable
+            | E::EligibleLeadersNotAvailable
+            | E::ThrottlingQuotaExceeded
+            | E::InconsistentTopicId
+    )
+}

@@ -1,0 +1,152 @@
+//! A broker inside this process, for the demo, for tests, and for people who have none at hand.
+//!
+//! Owns: the life of the embedded broker. Does not own: what is said to it; it is spoken to over TCP like any other.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tansu_broker::coordinator::group::administrator::Controller;
+use tansu_storage::StorageContainer;
+use tokio::{net::TcpListener, time::Instant};
+use tokio_util::task::AbortOnDropHandle;
+use url::Url;
+use uuid::Uuid;
+
+use super::{
+    Broker, BrokerError, BrokerLimits,
+    cause::Cause,
+    error::{BrokerErrorKind, Place},
+};
+
+type Tansu = tansu_broker::broker::Broker<Controller<StorageContainer>, StorageContainer>;
+
+/// Another process may take a free port between our finding and our using it.
+const PORTS_TRIED_MAX: usize = 5;
+const NODE: i32 = 1;
+const CLUSTER: &str = "alluvium";
+
+const OWN_LIMITS: BrokerLimits = BrokerLimits {
+    connect_timeout: Duration::from_secs(10),
+    request_timeout: Duration::from_secs(10),
+    fetch_bytes_max: 1 << 20,
+    fetch_wait_max: Duration::from_millis(10),
+};
+
+/// Where the embedded broker keeps its records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EmbeddedStorage {
+    /// Gone when the broker stops.
+    Memory,
+    /// Kept in a `SQLite` file, which is created if need be.
+    File(PathBuf),
+}
+
+/// A broker inside this process. It stops when it is dropped.
+#[derive(Debug)]
+pub struct EmbeddedBroker {
+    address: SocketAddr,
+    serving: AbortOnDropHandle<Result<(), tansu_broker::Error>>,
+}
+
+impl EmbeddedBroker {
+    /// Starts a broker and waits until it answers; port 0 means a free one.
+    pub async fn start(listen: SocketAddr, storage: EmbeddedStorage) -> Result<Self, BrokerError> {
+        let storage = storage_url(&storage)?;
+        for _ in 1..PORTS_TRIED_MAX {
+            let outcome = Self::serve(free_address(listen).await?, storage.clone()).await;
+            if listen.port() != 0 || !outcome.as_ref().is_err_and(|error| error.kind() == BrokerErrorKind::Transient) {
+                return outcome;
+            }
+        }
+        Self::serve(free_address(listen).await?, storage).await
+    }
+
+    async fn serve(address: SocketAddr, storage: Url) -> Result<Self, BrokerError> {
+        let mut broker = Tansu::builder()
+            .node_id(NODE)
+            .cluster_id(CLUSTER)
+            .incarnation_id(Uuid::new_v4())
+            .advertised_listener(tcp(reachable(address))?)
+            .storage(storage)
+            .listener(tcp(address)?)
+            .silent(true)
+            .build()
+            .await
+            .map_err(|error| failed(error.to_string(), "check the file that it keeps its records in"))?;
+        let serving = tokio::spawn(async move { broker.serve(Instant::now()).await });
+        let mut broker = Self { address, serving: AbortOnDropHandle::new(serving) };
+        broker.ready().await?;
+        Ok(broker)
+    }
+
+    async fn ready(&mut self) -> Result<(), BrokerError> {
+        let brokers = [reachable(self.address).to_string()];
+        tokio::select! {
+            biased;
+            ended = &mut self.serving => Err(Cause::ended(format!("{ended:?}")).at("start the embedded broker", Place::default())),
+            connected = Broker::connect(&brokers, OWN_LIMITS) => connected.map(|_| ()),
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops it and waits until its port and its file are let go.
+    pub async fn stop(self) {
+        self.serving.abort();
+        // It ends as cancelled, which is what was asked for.
+        let _cancelled = self.serving.await;
+    }
+}
+
+async fn free_address(listen: SocketAddr) -> Result<SocketAddr, BrokerError> {
+    let probe = TcpListener::bind(listen).await;
+    probe
+        .and_then(|probe| probe.local_addr())
+        .map_err(|error| failed(format!("{listen}: {error}"), "listen on another address or port"))
+}
+
+/// The address for a client on this machine.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn tcp(address: SocketAddr) -> Result<Url, BrokerError> {
+    Url::parse(&format!("tcp://{address}"))
+        .map_err(|error| failed(format!("{address}: {error}"), "use another address"))
+}
+
+fn storage_url(storage: &EmbeddedStorage) -> Result<Url, BrokerError> {
+    match storage {
+        EmbeddedStorage::Memory => {
+            Url::parse("memory://alluvium/").map_err(|error| failed(error.to_string(), "report this"))
+        }
+        EmbeddedStorage::File(path) => file_url(path),
+    }
+}
+
+/// The storage takes a URL's path as it stands: what a URL can only hold encoded would become another file's name.
+fn file_url(path: &Path) -> Result<Url, BrokerError> {
+    let remedy = "use a path of letters, digits, `/`, `.`, `_` and `-`";
+    let absolute = std::path::absolute(path).map_err(|error| failed(format!("{}: {error}", path.display()), remedy))?;
+    let absolute = absolute.display().to_string();
+    match Url::parse(&format!("sqlite:///{absolute}")) {
+        Ok(url) if url.path().strip_prefix('/') == Some(absolute.as_str()) => Ok(url),
+        _ => Err(failed(format!("it can't keep its records in `{absolute}`"), remedy)),
+    }
+}
+
+fn failed(cause: impl Into<String>, remedy: &'static str) -> BrokerError {
+    Cause::person(cause, remedy).at("start the embedded broker", Place::default())
+}

@@ -1,0 +1,279 @@
+//! One partition: a connection of its own to the leader, from which records are fetched and to which they are sent.
+//!
+//! Owns: the connection, and making it anew after it failed. Does not own: when to try again after a failed fetch.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use rskafka::{
+    chrono::DateTime,
+    client::{
+        error::Error,
+        partition::{self, OffsetAt, PartitionClient, UnknownTopicHandling},
+    },
+    record::RecordAndOffset,
+};
+use tokio::sync::Mutex;
+
+use super::{
+    Start,
+    cause::Cause,
+    error::{BrokerError, BrokerErrorKind, Place},
+    link::{Link, patiently, within},
+};
+use crate::{
+    offset::OffsetRange,
+    record::{Batch, Record},
+};
+
+/// Asks for as little as there is: brokers send at least one batch, however large.
+const ONE_BATCH: i32 = 1;
+/// How long the broker may hold back a fetch that only looks what is there.
+const LOOK_WAIT: Duration = Duration::from_millis(10);
+
+/// How the records of a produce request are packed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    #[default]
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+/// A partition of a topic. Dropping any of its futures half-way is harmless.
+#[derive(Debug)]
+pub struct Partition {
+    link: Arc<Link>,
+    topic: Arc<str>,
+    partition: i32,
+    /// None after a failure: the next call connects anew.
+    client: Mutex<Option<Arc<PartitionClient>>>,
+}
+
+/// What one fetch brought.
+#[derive(Debug)]
+struct Fetched {
+    records: Vec<Record>,
+    high_watermark: i64,
+}
+
+impl Partition {
+    pub(super) async fn open(link: Arc<Link>, topic: &str, partition: i32) -> Result<Self, BrokerError> {
+        let this = Self { link, topic: topic.into(), partition, client: Mutex::new(None) };
+        let partition = &this;
+        // A topic just created may be unknown for a moment, to some of the brokers.
+        let attempt = |left| async move { partition.client(left).await.map_err(Cause::or_later) };
+        let opened = patiently(this.link.limits.request_timeout, attempt).await;
+        opened.map_err(|cause| this.error(cause.settled(), "open the partition", None))?;
+        Ok(this)
+    }
+
+    /// The first offset that is kept.
+    pub async fn earliest(&self) -> Result<i64, BrokerError> {
+        self.offset_at(OffsetAt::Earliest).await
+    }
+
+    /// The offset that the next record will get.
+    pub async fn latest(&self) -> Result<i64, BrokerError> {
+        let told = self.offset_at(OffsetAt::Latest).await?;
+        // Some brokers tell an offset inside the last batch; what a fetch says beside its records is right everywhere.
+        match self.fetch_once(told, ONE_BATCH, LOOK_WAIT).await {
+            Ok(fetched) => Ok(told.max(fetched.high_watermark)),
+            Err(error) if error.kind() == BrokerErrorKind::OutOfRange => Ok(told),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where a reader begins.
+    pub async fn start_offset(&self, start: Start) -> Result<i64, BrokerError> {
+        match start {
+            Start::Earliest => self.earliest().await,
+            Start::Latest => self.latest().await,
+            Start::Timestamp(time_ms) => self.first_since(time_ms).await,
+        }
+    }
+
+    /// The first record at or after a time, or the end if there is none.
+    async fn first_since(&self, time_ms: i64) -> Result<i64, BrokerError> {
+        let end = self.latest().await?;
+        // Below zero the protocol means something else, and nothing is older.
+        let Some(time) = DateTime::from_timestamp_millis(time_ms.max(0)) else { return Ok(end) };
+        let mut at = self.offset_at(OffsetAt::Timestamp(time)).await?;
+        // Brokers answer in records or in whole batches, and "none" as -1 or as 0: so look.
+        while (0..end).contains(&at) {
+            let batch = self.fetch(at, self.link.limits.fetch_bytes_max, LOOK_WAIT).await?;
+            if let Some(first) = batch.records.iter().find(|record| record.timestamp_ms >= time_ms) {
+                return Ok(first.offset);
+            }
+            if batch.records.is_empty() {
+                break;
+            }
+            at = batch.range.end;
+        }
+        Ok(end)
+    }
+
+    /// The records from `offset` on, at most about `bytes_max` of them; none if there is nothing within `wait`.
+    pub async fn fetch(&self, offset: i64, bytes_max: i32, wait: Duration) -> Result<Batch, BrokerError> {
+        let mut fetched = self.fetch_once(offset, bytes_max, wait).await?;
+        if fetched.begins_late(offset) {
+            fetched = self.fetch_from_before(offset, fetched).await?;
+        }
+        let end = fetched.records.last().map_or(offset, |last| last.offset + 1);
+        Ok(Batch {
+            records: fetched.records,
+            range: OffsetRange { start: offset, end },
+            high_watermark: fetched.high_watermark,
+        })
+    }
+
+    /// Looks from before `offset` whether the offsets that were not `found` are really absent.
+    ///
+    /// After compaction they are. But the embedded broker's memory storage answers a fetch that begins inside a batch
+    /// with the next batch, and what it left out must not count as absent.
+    async fn fetch_from_before(&self, offset: i64, found: Fetched) -> Result<Fetched, BrokerError> {
+        let Some(mut seen) = self.batch_before(offset).await? else { return Ok(found) };
+        loop {
+            let Some(last) = seen.records.last().map(|last| last.offset) else { return Ok(found) };
+            if last >= offset {
+                seen.records.retain(|record| record.offset >= offset);
+                return Ok(seen);
+            }
+            if last + 1 == offset {
+                return Ok(found);
+            }
+            seen = self.fetch_once(last + 1, ONE_BATCH, LOOK_WAIT).await?;
+            if seen.begins_at_or_after(offset) {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Steps back from `offset`, further each time, to a batch with a record before it; none if there is no such batch.
+    async fn batch_before(&self, offset: i64) -> Result<Option<Fetched>, BrokerError> {
+        let mut step = 1;
+        loop {
+            let from = (offset - step).max(0);
+            match self.fetch_once(from, ONE_BATCH, LOOK_WAIT).await {
+                Ok(seen) if !seen.begins_at_or_after(offset) => return Ok(Some(seen)),
+                Ok(_) if from == 0 => return Ok(None),
+                Ok(_) => step *= 2,
+                Err(error) if error.kind() == BrokerErrorKind::OutOfRange => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The record at exactly `offset`, if it is still kept.
+    pub async fn record_at(&self, offset: i64) -> Result<Option<Record>, BrokerError> {
+        match self.fetch(offset, ONE_BATCH, self.link.limits.fetch_wait_max).await {
+            Ok(batch) => Ok(batch.records.into_iter().next().filter(|record| record.offset == offset)),
+            Err(error) if error.kind() == BrokerErrorKind::OutOfRange => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends records; their offsets are ignored. At least once: a try that failed may have arrived.
+    pub async fn produce(&self, records: Vec<Record>, compression: Compression) -> Result<(), BrokerError> {
+        let records = records.into_iter().map(outgoing).collect::<Result<Vec<_>, _>>();
+        let records = records.map_err(|cause| self.error(cause, "send records", None))?;
+        let records = &records;
+        let attempt = |left| async move {
+            let records = records.clone();
+            self.once(left, |client| async move { client.produce(records, compression.into()).await }).await
+        };
+        let sent = patiently(self.link.limits.request_timeout, attempt).await;
+        sent.map(|_| ()).map_err(|cause| self.error(cause, "send records", None))
+    }
+
+    async fn offset_at(&self, at: OffsetAt) -> Result<i64, BrokerError> {
+        let limit = self.link.limits.request_timeout;
+        let asked = self.once(limit, |client| async move { client.get_offset(at).await });
+        asked.await.map_err(|cause| self.error(cause.or_later(), "ask for an offset", None))
+    }
+
+    async fn fetch_once(&self, offset: i64, bytes_max: i32, wait: Duration) -> Result<Fetched, BrokerError> {
+        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        let limit = self.link.limits.request_timeout + wait;
+        let bytes = 1..bytes_max.max(1).saturating_add(1);
+        let fetch = self.once(limit, |client| async move { client.fetch_records(offset, bytes, wait_ms).await });
+        match fetch.await {
+            Ok((records, high_watermark)) => {
+                Ok(Fetched { records: records.into_iter().map(incoming).collect(), high_watermark })
+            }
+            Err(cause) => Err(self.error(cause.or_later(), "fetch", Some(offset))),
+        }
+    }
+
+    /// One call to the leader. After a failure that may pass, the next one is made over a new connection.
+    async fn once<T, F>(&self, limit: Duration, call: impl FnOnce(Arc<PartitionClient>) -> F) -> Result<T, Cause>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let client = self.client(limit).await?;
+        let outcome = within(limit, call(client)).await;
+        if outcome.as_ref().is_err_and(|cause| cause.kind == BrokerErrorKind::Transient || cause.unknown_topic) {
+            *self.client.lock().await = None;
+        }
+        outcome
+    }
+
+    /// The connection that stands, or a new one to whoever leads the partition now.
+    async fn client(&self, limit: Duration) -> Result<Arc<PartitionClient>, Cause> {
+        let mut client = self.client.lock().await;
+        if let Some(client) = &*client {
+            return Ok(Arc::clone(client));
+        }
+        let opened = self.link.once(limit, |cluster| async move {
+            // rskafka would believe its old metadata, in which the partition may have no leader, for ever.
+            cluster.list_topics().await?;
+            cluster.partition_client(&*self.topic, self.partition, UnknownTopicHandling::Error).await
+        });
+        Ok(Arc::clone(client.insert(Arc::new(opened.await?))))
+    }
+
+    fn error(&self, cause: Cause, doing: &'static str, offset: Option<i64>) -> BrokerError {
+        let place = Place { topic: Some(Arc::clone(&self.topic)), partition: Some(self.partition), offset };
+        cause.at(doing, place)
+    }
+}
+
+impl Fetched {
+    /// Not with the record asked for, though the partition goes on beyond it.
+    fn begins_late(&self, offset: i64) -> bool {
+        self.records.first().map_or(offset < self.high_watermark, |first| offset < first.offset)
+    }
+
+    fn begins_at_or_after(&self, offset: i64) -> bool {
+        self.records.first().is_none_or(|first| offset <= first.offset)
+    }
+}
+
+fn incoming(RecordAndOffset { record, offset }: RecordAndOffset) -> Record {
+    Record {
+        offset,
+        timestamp_ms: record.timestamp.timestamp_millis(),
+        key: record.key,
+        value: record.value,
+        headers: record.headers,
+    }
+}
+
+fn outgoing(record: Record) -> Result<rskafka::record::Record, Cause> {
+    let timestamp = DateTime::from_timestamp_millis(record.timestamp_ms)
+        .ok_or_else(|| Cause::person(format!("a timestamp of {} ms is no time", record.timestamp_ms), "correct it"))?;
+    Ok(rskafka::record::Record { key: record.key, value: record.value, headers: record.headers, timestamp })
+}
+
+impl From<Compression> for partition::Compression {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::NoCompression,
+            Compression::Gzip => Self::Gzip,
+            Compression::Snappy => Self::Snappy,
+            Compression::Lz4 => Self::Lz4,
+            Compression::Zstd => Self::Zstd,
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! The pipeline file: what was written, checked into [`crate::pipeline::Settings`].

@@ -1,0 +1,394 @@
+//! Every key of the pipeline file, once: its name, what it takes, its default and its meaning.
+//!
+//! Owns: the list that faults, defaults, ranges and the README's table all come from. Does not own: reading
+//! ([`super::sections`]).
+
+use std::fmt;
+
+use crate::{
+    broker::Start,
+    lake::{Compression, PartitionBy},
+    model::Backend,
+    record::{FieldKind, TimestampFormat},
+};
+
+use super::value::{DAY, GIB, HOUR, KIB, MIB, SECOND, bytes, duration};
+use Fallback::{Required, Rule, Value};
+use Takes::{Choice, Count, Duration, Flag, Size, Text, Time};
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    pub table: &'static str,
+    pub name: &'static str,
+    pub takes: Takes,
+    pub default: Fallback,
+    pub meaning: &'static str,
+}
+
+impl Key {
+    const fn new(
+        table: &'static str,
+        name: &'static str,
+        takes: Takes,
+        default: Fallback,
+        meaning: &'static str,
+    ) -> Self {
+        Self { table, name, takes, default, meaning }
+    }
+
+    #[must_use]
+    pub const fn is_required(&self) -> bool {
+        matches!(self.default, Required)
+    }
+}
+
+/// What may stand as a key's value; ranges have both ends in them.
+#[derive(Clone, Copy, Debug)]
+pub enum Takes {
+    /// Text of a form of its own, described.
+    Text(&'static str),
+    Flag,
+    Count(u64, u64),
+    /// In bytes.
+    Size(u64, u64),
+    /// In milliseconds.
+    Duration(u64, u64),
+    Time,
+    Choice(&'static [&'static str]),
+}
+
+/// What holds when a key is left out.
+#[derive(Clone, Copy, Debug)]
+pub enum Fallback {
+    Required,
+    /// Read as if it had been written.
+    Value(&'static str),
+    /// Depends on something else; described.
+    Rule(&'static str),
+}
+
+pub(super) const BROKERS: Key =
+    Key::new("source", "brokers", Text("`host:port`, or a list of them"), Required, "brokers to ask first");
+pub(super) const TOPIC: Key = Key::new("source", "topic", Text("a topic name"), Required, "topic to read");
+pub(super) const FORMAT: Key =
+    Key::new("source", "format", Choice(&words(&FORMATS)), Value("json"), "how a record's value is written");
+pub(super) const START: Key = Key::new(
+    "source",
+    "start",
+    Text("`earliest`, `latest` or a time such as `2026-11-01T00:00:00Z`"),
+    Value("earliest"),
+    "where a partition begins that the lake does not know yet",
+);
+
+pub(super) const NAME: Key = Key::new(
+    "fields",
+    "name",
+    Text("a column name of 1 to 200 characters"),
+    Required,
+    "column in the lake, and the model's name for it",
+);
+pub(super) const TYPE: Key =
+    Key::new("fields", "type", Choice(&words(&TYPES)), Required, "what the field holds; anything else is a reject");
+pub(super) const NULLABLE: Key =
+    Key::new("fields", "nullable", Flag, Value("true"), "whether it may be null or absent in a record");
+pub(super) const PATH: Key = Key::new(
+    "fields",
+    "path",
+    Text("member names with dots between them, or a list of up to 32"),
+    Rule("its name"),
+    "where it stands in the record; a list where a member's name holds a dot",
+);
+pub(super) const UNIT: Key =
+    Key::new("fields", "unit", Choice(&words(&UNITS)), Value("rfc3339"), "how a timestamp is written");
+
+pub(super) const EVENT_FIELD: Key = Key::new(
+    "event_time",
+    "field",
+    Text("the name of a timestamp field"),
+    Rule("the broker's timestamp"),
+    "what files a record under its date and hour; a record without it is a reject",
+);
+pub(super) const EARLIEST: Key =
+    Key::new("event_time", "earliest", Time, Value("2000-01-01T00:00:00Z"), "an earlier event time makes a reject");
+pub(super) const AHEAD: Key = Key::new(
+    "event_time",
+    "ahead",
+    Duration(0, 3650 * DAY),
+    Value("1d"),
+    "an event time further ahead of now makes a reject",
+);
+
+pub(super) const MODEL_PATH: Key =
+    Key::new("model", "path", Text("a folder"), Required, "folder of all the model's versions");
+pub(super) const VERSION: Key = Key::new(
+    "model",
+    "version",
+    Text("a version number from 1, or `champion`"),
+    Value("champion"),
+    "which version scores; the champion is the one promoted",
+);
+pub(super) const BACKEND: Key = Key::new(
+    "model",
+    "backend",
+    Choice(&words(&BACKENDS)),
+    Value("ndarray"),
+    "what computes; `flex` is a build option",
+);
+
+pub(super) const URL: Key =
+    Key::new("lake", "url", Text("a path, `file:///path` or `s3://bucket/prefix`"), Required, "where results land");
+pub(super) const DATASET: Key = Key::new(
+    "lake",
+    "dataset",
+    Text("a name of 1 to 100 letters, digits, `.`, `_` and `-` that starts with none of `.` and `_`"),
+    Required,
+    "folder of this pipeline in the lake",
+);
+pub(super) const GENERATION: Key = Key::new(
+    "lake",
+    "generation",
+    Count(0, u32::MAX as u64),
+    Value("0"),
+    "to be raised when the topic was made anew and its offsets begin again",
+);
+pub(super) const PARTITION_BY: Key = Key::new(
+    "lake",
+    "partition_by",
+    Choice(&words(&PARTITIONINGS)),
+    Value("hour"),
+    "folders of the lake, by event time in UTC",
+);
+pub(super) const COMPRESSION: Key =
+    Key::new("lake", "compression", Choice(&words(&COMPRESSIONS)), Value("zstd"), "of the Parquet files");
+pub(super) const ROLL_ROWS: Key =
+    Key::new("lake", "roll_rows", Count(1, 100_000_000), Value("1_000_000"), "rows after which a segment is committed");
+pub(super) const ROLL_BYTES: Key = Key::new(
+    "lake",
+    "roll_bytes",
+    Size(64 * KIB, 4 * GIB),
+    Value("128MiB"),
+    "encoded size at which a segment is committed",
+);
+/// A writer gives up staging that is older than an hour, so no segment may take longer.
+pub(super) const ROLL_AGE: Key =
+    Key::new("lake", "roll_age", Duration(100, HOUR), Value("30s"), "age at which a segment is committed");
+
+pub(super) const MEMORY: Key = Key::new(
+    "limits",
+    "memory",
+    Size(16 * MIB, 1024 * GIB),
+    Value("1GiB"),
+    "what all partitions together may hold; the largest segment is committed early when it is short",
+);
+pub(super) const RECORD_BYTES: Key =
+    Key::new("limits", "record_bytes", Size(KIB, 64 * MIB), Value("1MiB"), "a larger value makes a reject");
+pub(super) const FETCH_BYTES: Key =
+    Key::new("limits", "fetch_bytes", Size(16 * KIB, 64 * MIB), Value("4MiB"), "what one fetch asks for");
+pub(super) const FETCH_WAIT: Key = Key::new(
+    "limits",
+    "fetch_wait",
+    Duration(1, 30 * SECOND),
+    Value("500ms"),
+    "how long a broker may hold an empty fetch back",
+);
+pub(super) const CONNECT_TIMEOUT: Key = Key::new(
+    "limits",
+    "connect_timeout",
+    Duration(100, HOUR),
+    Value("10s"),
+    "connecting for the first time, with every retry in it",
+);
+pub(super) const REQUEST_TIMEOUT: Key =
+    Key::new("limits", "request_timeout", Duration(100, HOUR), Value("30s"), "any one call to a broker");
+pub(super) const STOP_TIMEOUT: Key = Key::new(
+    "limits",
+    "stop_timeout",
+    Duration(100, HOUR),
+    Value("10s"),
+    "from the first signal to the end of the process",
+);
+pub(super) const RETRY_FOR: Key = Key::new(
+    "limits",
+    "retry_for",
+    Duration(0, 7 * DAY),
+    Value("5m"),
+    "how long a batch run retries what may mend; a stream never gives up",
+);
+pub(super) const PARTITIONS_REFRESH: Key = Key::new(
+    "limits",
+    "partitions_refresh",
+    Duration(100, HOUR),
+    Value("30s"),
+    "how often a stream looks for new partitions",
+);
+pub(super) const SEGMENT_HOURS: Key = Key::new(
+    "limits",
+    "segment_hours",
+    Count(1, 1000),
+    Value("24"),
+    "date and hour folders that one segment may write to",
+);
+pub(super) const CPU_THREADS: Key = Key::new(
+    "limits",
+    "cpu_threads",
+    Count(1, CPU_THREADS_MAX as u64),
+    Rule("number of cores"),
+    "batches decoded, scored and encoded at once",
+);
+pub(super) const CPU_THREADS_MAX: usize = 1024;
+
+pub(super) const LISTEN: Key = Key::new(
+    "metrics",
+    "listen",
+    Text("an address such as `127.0.0.1:9184`"),
+    Rule("off"),
+    "where metrics are served to Prometheus",
+);
+
+/// All of them, in the order of the README.
+pub const KEYS: &[Key] = &[
+    BROKERS,
+    TOPIC,
+    FORMAT,
+    START,
+    NAME,
+    TYPE,
+    NULLABLE,
+    PATH,
+    UNIT,
+    EVENT_FIELD,
+    EARLIEST,
+    AHEAD,
+    MODEL_PATH,
+    VERSION,
+    BACKEND,
+    URL,
+    DATASET,
+    GENERATION,
+    PARTITION_BY,
+    COMPRESSION,
+    ROLL_ROWS,
+    ROLL_BYTES,
+    ROLL_AGE,
+    MEMORY,
+    RECORD_BYTES,
+    FETCH_BYTES,
+    FETCH_WAIT,
+    CONNECT_TIMEOUT,
+    REQUEST_TIMEOUT,
+    STOP_TIMEOUT,
+    RETRY_FOR,
+    PARTITIONS_REFRESH,
+    SEGMENT_HOURS,
+    CPU_THREADS,
+    LISTEN,
+];
+
+/// The table that is written once for each column.
+pub(super) const FIELDS: &str = "fields";
+
+pub(super) const FORMATS: [(&str, ()); 1] = [("json", ())];
+
+pub(super) const STARTS: [(&str, Start); 2] = [("earliest", Start::Earliest), ("latest", Start::Latest)];
+
+pub(super) const TYPES: [(&str, FieldKind); 8] = [
+    ("int32", FieldKind::Int32),
+    ("int64", FieldKind::Int64),
+    ("float32", FieldKind::Float32),
+    ("float64", FieldKind::Float64),
+    ("bool", FieldKind::Bool),
+    ("string", FieldKind::String),
+    ("timestamp", FieldKind::Timestamp(TimestampFormat::Rfc3339)),
+    ("date", FieldKind::Date),
+];
+
+pub(super) const UNITS: [(&str, TimestampFormat); 5] = [
+    ("rfc3339", TimestampFormat::Rfc3339),
+    ("s", TimestampFormat::Seconds),
+    ("ms", TimestampFormat::Milliseconds),
+    ("us", TimestampFormat::Microseconds),
+    ("ns", TimestampFormat::Nanoseconds),
+];
+
+pub(super) const BACKENDS: [(&str, Backend); 2] = [("ndarray", Backend::NdArray), ("flex", Backend::Flex)];
+
+pub(super) const PARTITIONINGS: [(&str, PartitionBy); 3] =
+    [("hour", PartitionBy::Hour), ("day", PartitionBy::Day), ("none", PartitionBy::None)];
+
+pub(super) const COMPRESSIONS: [(&str, Compression); 3] =
+    [("zstd", Compression::Zstd), ("snappy", Compression::Snappy), ("none", Compression::None)];
+
+const fn words<T, const N: usize>(choices: &[(&'static str, T); N]) -> [&'static str; N] {
+    let mut words = [""; N];
+    let mut i = 0;
+    while i < N {
+        words[i] = choices[i].0;
+        i += 1;
+    }
+    words
+}
+
+/// A table's header as people write it: `[source]`, `[[fields]]`.
+pub(super) fn header(table: &str) -> String {
+    if table == FIELDS { format!("[[{table}]]") } else { format!("[{table}]") }
+}
+
+/// The tables, in the order of the README.
+pub(super) fn tables() -> impl Iterator<Item = &'static str> {
+    let first = |i: usize, key: &Key| !KEYS.iter().take(i).any(|earlier| earlier.table == key.table);
+    KEYS.iter().enumerate().filter(move |(i, key)| first(*i, key)).map(|(_, key)| key.table)
+}
+
+pub(super) fn keys_of(table: &str) -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(move |key| key.table == table)
+}
+
+/// The Markdown table of every key that the README shows.
+#[must_use]
+pub fn markdown() -> String {
+    let mut lines = vec!["| Table | Key | Takes | Default | Meaning |".to_owned(), "|---|---|---|---|---|".to_owned()];
+    lines.extend(KEYS.iter().map(|key| {
+        let table = header(key.table);
+        format!("| `{table}` | `{}` | {} | {} | {} |", key.name, key.takes, key.default, key.meaning)
+    }));
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+impl fmt::Display for Takes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Text(form) => f.write_str(form),
+            Flag => f.write_str("`true` or `false`"),
+            Count(min, max) => write!(f, "a whole number from {min} to {max}"),
+            Size(min, max) => write!(f, "a size from {} to {}", bytes(min), bytes(max)),
+            Duration(min, max) => write!(f, "a duration from {} to {}", duration(min), duration(max)),
+            Time => f.write_str("a time such as `2026-11-01T00:00:00Z`"),
+            Choice(words) => write_choice(f, words),
+        }
+    }
+}
+
+/// `a`, `b` or `c`
+fn write_choice(f: &mut fmt::Formatter<'_>, words: &[&str]) -> fmt::Result {
+    for (i, word) in words.iter().enumerate() {
+        let joint = match i {
+            0 => "",
+            _ if i + 1 == words.len() => " or ",
+            _ => ", ",
+        };
+        write!(f, "{joint}`{word}`")?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Required => f.write_str("required"),
+            Value(value) => write!(f, "`{value}`"),
+            Rule(rule) => f.write_str(rule),
+        }
+    }
+}

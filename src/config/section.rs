@@ -1,0 +1,169 @@
+//! One table of the file: takes its keys' values.
+//!
+//! Invariant: whoever gets `None` from here may be sure that a fault has been noted.
+
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    keys::{Fallback, Key, header, keys_of},
+    reader::{Reader, Value, belongs_in, is_table},
+    value::{self, Given, Refusal, closest, did_you_mean, quoted},
+};
+
+pub(super) struct Section<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    name: &'static str,
+    /// Of its header.
+    at: usize,
+    table: Option<&'a DeTable<'a>>,
+}
+
+impl<'r, 'a> Section<'r, 'a> {
+    /// `table` is absent if the file has none of that name.
+    pub(super) fn new(
+        reader: &'r mut Reader<'a>,
+        name: &'static str,
+        at: usize,
+        table: Option<&'a DeTable<'a>>,
+    ) -> Self {
+        let mut section = Self { reader, name, at, table };
+        section.note_unknown_keys();
+        section
+    }
+
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// A key's value, or its default.
+    pub(super) fn read<T>(&mut self, key: &Key, convert: impl Fn(&Given<'_>) -> Result<T, Refusal>) -> Option<T> {
+        match (self.get(key), key.default) {
+            (Some(value), _) => self.convert(key, value, &convert),
+            (None, Fallback::Value(default)) => self.take(key, self.at, &Given::free(default), &convert),
+            (None, Fallback::Required | Fallback::Rule(_)) => self.note_missing(key),
+        }
+    }
+
+    /// As [`Self::read`], but for a key whose absence means something of its own: `Some(None)`.
+    pub(super) fn read_if_given<T>(
+        &mut self,
+        key: &Key,
+        convert: impl Fn(&Given<'_>) -> Result<T, Refusal>,
+    ) -> Option<Option<T>> {
+        if self.has(key) { self.read(key, convert).map(Some) } else { Some(None) }
+    }
+
+    pub(super) fn number<T: TryFrom<u64>>(&mut self, key: &Key) -> Option<T> {
+        self.read(key, |given| {
+            let number = value::number(key.takes, given)?;
+            T::try_from(number).map_err(|_| Refusal::default())
+        })
+    }
+
+    pub(super) fn duration(&mut self, key: &Key) -> Option<Duration> {
+        self.number(key).map(Duration::from_millis)
+    }
+
+    pub(super) fn choice<T: Copy>(&mut self, key: &Key, choices: &[(&str, T)]) -> Option<T> {
+        self.read(key, |given| value::choice(choices, given))
+    }
+
+    /// A list, or one text with `separator` between its parts. Every faulty part is noted; an empty list is a fault.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &Key,
+        separator: char,
+        convert: impl Fn(&Given<'_>) -> Result<T, Refusal>,
+    ) -> Option<Vec<T>> {
+        let Some(value) = self.get(key) else { return self.note_missing(key) };
+        let parts: Vec<Option<T>> = match value.get_ref() {
+            DeValue::Array(elements) if elements.is_empty() => {
+                return self.refuse(key, Refusal::because(format!("{} is an empty list", key.name)));
+            }
+            DeValue::Array(elements) => elements.iter().map(|part| self.convert(key, part, &convert)).collect(),
+            _ => {
+                let given = self.reader.given(value)?;
+                let at = value.span().start;
+                given.split(separator).iter().map(|part| self.take(key, at, part, &convert)).collect()
+            }
+        };
+        parts.into_iter().collect()
+    }
+
+    /// Notes a fault at the key's value.
+    pub(super) fn note(&mut self, key: &Key, refusal: Refusal) {
+        let at = self.get(key).map_or(self.at, |value| value.span().start);
+        self.reader.note(at, refusal.reason.unwrap_or_default(), refusal.hint);
+    }
+
+    /// As [`Self::note`], in place of a value.
+    pub(super) fn refuse<T>(&mut self, key: &Key, refusal: Refusal) -> Option<T> {
+        self.note(key, refusal);
+        None
+    }
+
+    fn get(&self, key: &Key) -> Option<&'a Value<'a>> {
+        self.table?.get(key.name)
+    }
+
+    fn convert<T>(
+        &mut self,
+        key: &Key,
+        value: &Value<'_>,
+        convert: &impl Fn(&Given<'_>) -> Result<T, Refusal>,
+    ) -> Option<T> {
+        let given = self.reader.given(value)?;
+        self.take(key, value.span().start, &given, convert)
+    }
+
+    fn take<T>(
+        &mut self,
+        key: &Key,
+        at: usize,
+        given: &Given<'_>,
+        convert: &impl Fn(&Given<'_>) -> Result<T, Refusal>,
+    ) -> Option<T> {
+        match convert(given) {
+            Ok(taken) => Some(taken),
+            Err(Refusal { reason, hint }) => {
+                let takes = || format!("{} takes {}, not {given}", key.name, key.takes);
+                self.reader.note(at, reason.unwrap_or_else(takes), hint);
+                None
+            }
+        }
+    }
+
+    fn note_unknown_keys(&mut self) {
+        for (name, value) in self.unknown_keys() {
+            let (at, name) = (name.span().start, name.get_ref());
+            let hint = belongs_in(name).or_else(|| did_you_mean(name, self.key_names()).hint);
+            let what = if is_table(value.get_ref()) { "table" } else { "key" };
+            self.reader.note(at, format!("unknown {what} {} in {}", quoted(name), header(self.name)), hint);
+        }
+    }
+
+    /// Silent if the key seems to be there under a misspelt name, or its whole table is missing: that has been noted.
+    fn note_missing<T>(&mut self, key: &Key) -> Option<T> {
+        let misspelt = |unknown: &str| closest(unknown, self.key_names()) == Some(key.name);
+        let told = self.table.is_none() || self.unknown_keys().any(|(unknown, _)| misspelt(unknown.get_ref()));
+        if !told {
+            let message = format!("missing key \"{}\" in {}", key.name, header(self.name));
+            self.reader.note(self.at, message, Some(format!("it takes {}", key.takes)));
+        }
+        None
+    }
+
+    fn unknown_keys(
+        &self,
+    ) -> impl Iterator<Item = (&'a toml::Spanned<toml::de::DeString<'a>>, &'a Value<'a>)> + use<'a> {
+        let table = self.name;
+        let keys = self.table.into_iter().flatten();
+        keys.filter(move |(name, _)| !keys_of(table).any(|key| key.name == name.get_ref()))
+    }
+
+    fn key_names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        keys_of(self.name).map(|key| key.name)
+    }
+}

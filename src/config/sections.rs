@@ -1,0 +1,213 @@
+//! What each table of the file means: from its keys to the settings of the stages.
+//!
+//! Owns: the form of names and addresses, and the rules between keys. Does not own: positions, defaults and ranges.
+
+use std::{net::SocketAddr, path::PathBuf, thread};
+
+use super::{
+    fields, keys,
+    reader::Reader,
+    section::Section,
+    value::{self, Given, Refusal},
+};
+use crate::{
+    broker::{BrokerLimits, SourceSettings, Start},
+    decode::DecodeSettings,
+    lake::{LakeSettings, Roll},
+    lane::Limits,
+    model::ModelSettings,
+    pipeline::Settings,
+};
+
+const TOPIC_CHARS_MAX: usize = 249;
+const DATASET_CHARS_MAX: usize = 100;
+
+/// The settings, unless a fault was noted. Every table is read before the first `?`, so that no fault hides another.
+pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
+    let source = source(&mut reader.section("source"));
+    let fields = fields::declared(reader);
+    let event_time = fields::event_time(&mut reader.section("event_time"), &fields);
+    let model = model(&mut reader.section("model"));
+    let limits = limits(&mut reader.section("limits"));
+    let lake = lake(&mut reader.section("lake"), limits.segment_hours_max);
+    let metrics = reader.section("metrics").read_if_given(&keys::LISTEN, address);
+
+    let (event_time, window) = event_time?;
+    let fields = fields.into_iter().map(|declared| declared.field).collect::<Option<_>>()?;
+    Some(Settings {
+        source: source?,
+        broker: limits.broker?,
+        decode: DecodeSettings { fields, event_time, window, record_bytes_max: limits.record_bytes_max? },
+        model: model?,
+        lake: lake?,
+        limits: limits.lanes?,
+        metrics: metrics?,
+    })
+}
+
+fn source(table: &mut Section<'_, '_>) -> Option<SourceSettings> {
+    let brokers = table.list(&keys::BROKERS, ',', host_and_port);
+    let topic = table.read(&keys::TOPIC, topic);
+    let format = table.choice(&keys::FORMAT, &keys::FORMATS);
+    let start = table.read(&keys::START, start);
+    let () = format?;
+    Some(SourceSettings { brokers: brokers?, topic: topic?, start: start? })
+}
+
+fn host_and_port(given: &Given<'_>) -> Result<String, Refusal> {
+    let text = given.as_text()?.trim();
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err(if is_host(text) { value::did_you_mean_this(&format!("{text}:9092")) } else { Refusal::default() });
+    };
+    let port_is_one = port.parse::<u16>().is_ok_and(|port| port > 0);
+    if port_is_one && is_host(host) { Ok(text.to_owned()) } else { Err(Refusal::default()) }
+}
+
+/// A name, an IPv4 address, or an IPv6 address in brackets.
+fn is_host(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let (host, more) = bare.map_or((host, "-._"), |host| (host, ":.%"));
+    !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+}
+
+fn topic(given: &Given<'_>) -> Result<String, Refusal> {
+    let topic = given.as_text()?;
+    let kept = matches!(topic, "." | "..");
+    if is_name(topic, TOPIC_CHARS_MAX) && !kept { Ok(topic.to_owned()) } else { Err(Refusal::default()) }
+}
+
+fn start(given: &Given<'_>) -> Result<Start, Refusal> {
+    match value::time(given) {
+        Ok(ms) => Ok(Start::Timestamp(ms)),
+        Err(_) => value::choice(&keys::STARTS, given),
+    }
+}
+
+fn model(table: &mut Section<'_, '_>) -> Option<ModelSettings> {
+    let path = table.read(&keys::MODEL_PATH, |given| Ok(PathBuf::from(given.as_text()?)));
+    let version = table.read(&keys::VERSION, |given| match given.as_text() {
+        Ok("champion") => Ok(None),
+        _ => value::version(given).map(Some),
+    });
+    let backend = table.choice(&keys::BACKEND, &keys::BACKENDS);
+    Some(ModelSettings { path: path?, version: version?, backend: backend? })
+}
+
+fn lake(table: &mut Section<'_, '_>, segment_hours_max: Option<usize>) -> Option<LakeSettings> {
+    let url = table.read(&keys::URL, lake_url);
+    let dataset = table.read(&keys::DATASET, dataset);
+    let generation = table.number(&keys::GENERATION);
+    let partition_by = table.choice(&keys::PARTITION_BY, &keys::PARTITIONINGS);
+    let compression = table.choice(&keys::COMPRESSION, &keys::COMPRESSIONS);
+    let roll = roll(table);
+    Some(LakeSettings {
+        url: url?,
+        dataset: dataset?,
+        generation: generation?,
+        partition_by: partition_by?,
+        compression: compression?,
+        roll: roll?,
+        segment_hours_max: segment_hours_max?,
+    })
+}
+
+fn roll(table: &mut Section<'_, '_>) -> Option<Roll> {
+    let rows_max = table.number(&keys::ROLL_ROWS);
+    let bytes_max = table.number(&keys::ROLL_BYTES);
+    let age_max = table.duration(&keys::ROLL_AGE);
+    Some(Roll { rows_max: rows_max?, bytes_max: bytes_max?, age_max: age_max? })
+}
+
+fn lake_url(given: &Given<'_>) -> Result<String, Refusal> {
+    let url = given.as_text()?;
+    let known = match url.split_once("://") {
+        None => true,
+        Some(("file", path)) => path.starts_with('/'),
+        Some(("s3", bucket)) => !bucket.is_empty() && !bucket.starts_with('/'),
+        Some(_) => false,
+    };
+    if known && !url.chars().any(char::is_control) { Ok(url.to_owned()) } else { Err(Refusal::default()) }
+}
+
+/// It becomes a folder's name, on every store.
+fn dataset(given: &Given<'_>) -> Result<String, Refusal> {
+    let name = given.as_text()?;
+    let safe = is_name(name, DATASET_CHARS_MAX) && !name.starts_with(['.', '_']);
+    if safe { Ok(name.to_owned()) } else { Err(Refusal::default()) }
+}
+
+fn is_name(name: &str, chars_max: usize) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    !name.is_empty() && name.len() <= chars_max && name.chars().all(plain)
+}
+
+/// `[limits]` is one table for people and several settings for the stages.
+struct LimitsTable {
+    broker: Option<BrokerLimits>,
+    lanes: Option<Limits>,
+    record_bytes_max: Option<usize>,
+    segment_hours_max: Option<usize>,
+}
+
+fn limits(table: &mut Section<'_, '_>) -> LimitsTable {
+    let (broker, lanes) = (broker_limits(table), lane_limits(table));
+    if let (Some(broker), Some(lanes)) = (broker, lanes) {
+        note_conflicts(table, broker, lanes);
+    }
+    let record_bytes_max = table.number(&keys::RECORD_BYTES);
+    let segment_hours_max = table.number(&keys::SEGMENT_HOURS);
+    LimitsTable { broker, lanes, record_bytes_max, segment_hours_max }
+}
+
+fn broker_limits(table: &mut Section<'_, '_>) -> Option<BrokerLimits> {
+    let connect_timeout = table.duration(&keys::CONNECT_TIMEOUT);
+    let request_timeout = table.duration(&keys::REQUEST_TIMEOUT);
+    let fetch_bytes_max = table.number(&keys::FETCH_BYTES);
+    let fetch_wait_max = table.duration(&keys::FETCH_WAIT);
+    Some(BrokerLimits {
+        connect_timeout: connect_timeout?,
+        request_timeout: request_timeout?,
+        fetch_bytes_max: fetch_bytes_max?,
+        fetch_wait_max: fetch_wait_max?,
+    })
+}
+
+fn lane_limits(table: &mut Section<'_, '_>) -> Option<Limits> {
+    let memory_bytes_max = table.number(&keys::MEMORY);
+    let stop_timeout = table.duration(&keys::STOP_TIMEOUT);
+    let retry_for_max = table.duration(&keys::RETRY_FOR);
+    let partitions_refresh = table.duration(&keys::PARTITIONS_REFRESH);
+    let cpu_threads = if table.has(&keys::CPU_THREADS) { table.number(&keys::CPU_THREADS) } else { Some(cores()) };
+    Some(Limits {
+        memory_bytes_max: memory_bytes_max?,
+        stop_timeout: stop_timeout?,
+        retry_for_max: retry_for_max?,
+        partitions_refresh: partitions_refresh?,
+        cpu_threads: cpu_threads?,
+    })
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get().min(keys::CPU_THREADS_MAX))
+}
+
+/// Limits that are right each by itself, and can't work together.
+fn note_conflicts(table: &mut Section<'_, '_>, broker: BrokerLimits, lanes: Limits) {
+    if broker.fetch_wait_max >= broker.request_timeout {
+        let reason = "fetch_wait must be shorter than request_timeout, or every fetch of an idle topic fails";
+        table.note(&keys::FETCH_WAIT, Refusal::because(reason));
+    }
+    if usize::try_from(broker.fetch_bytes_max).is_ok_and(|bytes| bytes > lanes.memory_bytes_max) {
+        let reason = "fetch_bytes must not be larger than memory, or no fetch ever fits";
+        table.note(&keys::FETCH_BYTES, Refusal::because(reason));
+    }
+}
+
+fn address(given: &Given<'_>) -> Result<SocketAddr, Refusal> {
+    let text = given.as_text()?;
+    let parsed = text.trim().parse();
+    parsed.map_err(|_| match text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')) {
+        Some(port) => value::did_you_mean_this(&format!("127.0.0.1:{port}")),
+        None => Refusal::default(),
+    })
+}

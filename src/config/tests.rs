@@ -1,0 +1,477 @@
+//! A whole file in, settings or printed faults out.
+
+use std::{path::PathBuf, time::Duration};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    broker::{BrokerLimits, SourceSettings, Start},
+    decode::{DecodeSettings, EventTime, EventWindow},
+    lake::{Compression, LakeSettings, PartitionBy, Roll},
+    lane::Limits,
+    model::{Backend, ModelSettings},
+    record::{Field, FieldKind, TimestampFormat},
+};
+
+const SOURCE: &str = "[source]\nbrokers = \"localhost:9092\"\ntopic = \"iris\"\n";
+const FIELD: &str = "[[fields]]\nname = \"id\"\ntype = \"int64\"\n";
+const MODEL: &str = "[model]\npath = \"models/iris\"\n";
+const LAKE: &str = "[lake]\nurl = \"sink/lake\"\ndataset = \"iris\"\n";
+
+const FULL: &str = include_str!("testdata/full.toml");
+const IRIS: &str = include_str!("../../pipelines/iris.toml");
+
+fn minimal() -> String {
+    [SOURCE, FIELD, MODEL, LAKE].concat()
+}
+
+fn unset(_: &str) -> Option<String> {
+    None
+}
+
+fn faults_with(text: &str, variables: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let faults = parse(text, variables).expect_err("the file is faulty");
+    faults.iter().map(ToString::to_string).collect()
+}
+
+/// The faults of the minimal file with `part` in place of one of its tables; lines count from `part`.
+fn faults_of(part: &str) -> Vec<String> {
+    let stands = |table: &&str| !part.contains(table.lines().next().unwrap_or_default());
+    let rest: String = [SOURCE, FIELD, MODEL, LAKE].iter().filter(|table| stands(table)).copied().collect();
+    faults_with(&format!("{part}\n{rest}"), unset)
+}
+
+/// The faults of one line put into a table of the minimal file, without their place.
+fn faults_of_line(table: &str, line: &str) -> Vec<String> {
+    let part = [SOURCE, FIELD, MODEL, LAKE].into_iter().find(|part| part.starts_with(table)).unwrap_or(table);
+    let key = line.split('=').next().unwrap_or_default();
+    let kept: Vec<_> = part.lines().filter(|other| !other.starts_with(key)).chain([line]).collect();
+    let faults = faults_of(&kept.join("\n"));
+    let place = format!("{}:{}: ", kept.len(), key.len() + 3);
+    faults.iter().map(|fault| fault.strip_prefix(&place).unwrap_or(fault).to_owned()).collect()
+}
+
+#[test]
+fn a_minimal_file_gets_the_documented_defaults() {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let field = Field { name: "id".into(), kind: FieldKind::Int64, nullable: true, path: vec!["id".into()] };
+    let wanted = Settings {
+        source: SourceSettings { brokers: vec!["localhost:9092".into()], topic: "iris".into(), start: Start::Earliest },
+        broker: BrokerLimits {
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+            fetch_bytes_max: 4 << 20,
+            fetch_wait_max: Duration::from_millis(500),
+        },
+        decode: DecodeSettings {
+            fields: vec![field],
+            event_time: EventTime::Broker,
+            window: EventWindow { earliest_ms: 946_684_800_000, ahead_ms: 86_400_000 },
+            record_bytes_max: 1 << 20,
+        },
+        model: ModelSettings { path: "models/iris".into(), version: None, backend: Backend::NdArray },
+        lake: LakeSettings {
+            url: "sink/lake".into(),
+            dataset: "iris".into(),
+            generation: 0,
+            partition_by: PartitionBy::Hour,
+            compression: Compression::Zstd,
+            roll: Roll { rows_max: 1_000_000, bytes_max: 128 << 20, age_max: Duration::from_secs(30) },
+            segment_hours_max: 24,
+        },
+        limits: Limits {
+            memory_bytes_max: 1 << 30,
+            stop_timeout: Duration::from_secs(10),
+            retry_for_max: Duration::from_secs(300),
+            partitions_refresh: Duration::from_secs(30),
+            cpu_threads: cores,
+        },
+        metrics: None,
+    };
+    assert_eq!(parse(&minimal(), unset), Ok(wanted));
+}
+
+#[test]
+fn every_key_reaches_its_setting() {
+    for key in KEYS {
+        let written = |line: &&str| line.split_once(" = ").is_some_and(|(name, _)| name == key.name);
+        assert!(FULL.lines().any(|line| written(&line)), "{} is missing in full.toml", key.name);
+    }
+    let seconds = Duration::from_secs;
+    let field = |name: &str, kind, nullable, path: &[&str]| Field {
+        name: name.into(),
+        kind,
+        nullable,
+        path: path.iter().map(ToString::to_string).collect(),
+    };
+    let wanted = Settings {
+        source: SourceSettings {
+            brokers: vec!["one:9092".into(), "[::1]:9093".into()],
+            topic: "t.1".into(),
+            start: Start::Timestamp(1_793_491_200_000),
+        },
+        broker: BrokerLimits {
+            connect_timeout: seconds(1),
+            request_timeout: seconds(2),
+            fetch_bytes_max: 65_536,
+            fetch_wait_max: Duration::from_millis(10),
+        },
+        decode: DecodeSettings {
+            fields: vec![
+                field("id", FieldKind::Int64, false, &["payload", "after", "id"]),
+                field("label", FieldKind::String, true, &["a.b", "c"]),
+                field("at", FieldKind::Timestamp(TimestampFormat::Milliseconds), true, &["at"]),
+            ],
+            event_time: EventTime::Field(2),
+            window: EventWindow { earliest_ms: 0, ahead_ms: 3_600_000 },
+            record_bytes_max: 2048,
+        },
+        model: ModelSettings { path: "models/other".into(), version: Some(3), backend: Backend::Flex },
+        lake: LakeSettings {
+            url: "s3://bucket/prefix".into(),
+            dataset: "other".into(),
+            generation: 7,
+            partition_by: PartitionBy::Day,
+            compression: Compression::Snappy,
+            roll: Roll { rows_max: 10, bytes_max: 1_000_000, age_max: seconds(60) },
+            segment_hours_max: 48,
+        },
+        limits: Limits {
+            memory_bytes_max: 16 << 20,
+            stop_timeout: seconds(3),
+            retry_for_max: seconds(0),
+            partitions_refresh: seconds(5),
+            cpu_threads: 4,
+        },
+        metrics: Some(([127, 0, 0, 1], 9184).into()),
+    };
+    assert_eq!(parse(FULL, unset), Ok(wanted));
+}
+
+#[test]
+fn the_shipped_pipeline_is_right() {
+    let settings = parse(IRIS, unset).unwrap();
+    assert_eq!(settings.source.brokers, ["127.0.0.1:9092"]);
+    assert_eq!(settings.decode.fields.len(), 6);
+    let elsewhere = parse(IRIS, |name| (name == "ALLUVIUM_BROKERS").then(|| "a:1,b:2".to_owned())).unwrap();
+    assert_eq!(elsewhere.source.brokers, ["a:1", "b:2"]);
+}
+
+#[test]
+fn ten_faults_are_told_at_once_in_their_order() {
+    let text = include_str!("testdata/ten_faults.toml");
+    let path = PathBuf::from("pipelines/iris.toml");
+    let faults = parse(text, unset).expect_err("ten faults");
+    let wanted = include_str!("testdata/ten_faults.txt");
+    assert_eq!(format!("{}\n", ConfigError::Faulty { path, faults }), wanted);
+}
+
+#[test]
+fn what_is_not_toml_is_one_fault_at_its_place() {
+    assert_eq!(faults_of("[source]\ntopic = = 3"), ["2:9: not TOML: extra `=`, expected nothing"]);
+    assert_eq!(faults_of("a = 1\na = 2"), ["2:1: not TOML: duplicate key"]);
+}
+
+#[test]
+fn an_empty_file_lacks_its_tables() {
+    let wanted = [
+        "1:1: missing table [source]; it needs brokers and topic",
+        "1:1: missing table [[fields]]; it needs name and type",
+        "1:1: missing table [model]; it needs path",
+        "1:1: missing table [lake]; it needs url and dataset",
+    ];
+    assert_eq!(faults_with("", unset), wanted);
+}
+
+#[test]
+fn unknown_keys_and_tables_are_told_with_what_may_be_meant() {
+    assert_eq!(
+        faults_of("[source]\nbrokers = \"a:1\"\n  topik = \"x\""),
+        [r#"3:3: unknown key "topik" in [source]; did you mean "topic"?"#]
+    );
+    assert_eq!(
+        faults_of_line("[source]", "memory = 1"),
+        [r#"4:1: unknown key "memory" in [source]; it belongs in [limits]"#]
+    );
+    assert_eq!(faults_of_line("[lake]", "xyz = 1"), [r#"4:1: unknown key "xyz" in [lake]"#]);
+    assert_eq!(faults_of("[source.tls]\nca = 1"), [r#"1:9: unknown table "tls" in [source]"#]);
+    assert_eq!(faults_of("[metric]"), [r#"1:2: unknown table "metric"; did you mean [metrics]?"#]);
+    assert_eq!(faults_of("topic = \"x\""), [r#"1:1: unknown key "topic" outside any table; it belongs in [source]"#]);
+}
+
+#[test]
+fn a_missing_key_is_told_at_its_tables_header() {
+    assert_eq!(
+        faults_of("\n  [source]\ntopic = \"x\""),
+        ["2:3: missing key \"brokers\" in [source]; it takes `host:port`, or a list of them"]
+    );
+}
+
+#[test]
+fn tables_are_tables() {
+    assert_eq!(faults_of("model = 3 # [model]"), ["1:9: model is one table; write [model]"]);
+    assert_eq!(faults_of("[[model]]"), ["1:1: model is one table; write [model]"]);
+    assert_eq!(
+        faults_of("[fields] # [[fields]]\nname = \"id\""),
+        ["1:1: fields is a list of tables; write [[fields]]"]
+    );
+    assert_eq!(faults_of("fields = [] # [[fields]]"), ["1:10: [[fields]] needs at least one table"]);
+}
+
+/// One fault each: the table, the line put into it, the message.
+fn assert_faults(cases: &[(&str, &str, &str)]) {
+    for (table, line, wanted) in cases {
+        assert_eq!(faults_of_line(table, line), [*wanted], "{line}");
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_told_with_the_right_one() {
+    assert_faults(&[
+        ("[source]", "topic = 3", "topic takes a topic name, not 3"),
+        ("[source]", "topic = []", "topic takes a topic name, not a list"),
+        ("[source]", "topic = \"a b\"", "topic takes a topic name, not \"a b\""),
+        ("[source]", "brokers = []", "brokers is an empty list"),
+        ("[source]", "brokers = 9092", "brokers takes `host:port`, or a list of them, not 9092"),
+        ("[[fields]]", "nullable = \"yes\"", "nullable takes `true` or `false`, not \"yes\""),
+        ("[lake]", "generation = 1.5", "generation takes a whole number from 0 to 4294967295, not 1.5"),
+        ("[lake]", "generation = \"1\"", "generation takes a whole number from 0 to 4294967295, not \"1\""),
+        ("[model]", "version = 0", "version takes a version number from 1, or `champion`, not 0"),
+        (
+            "[event_time]",
+            "earliest = 2000-01-01",
+            "earliest takes a time such as `2026-11-01T00:00:00Z`, not 2000-01-01",
+        ),
+    ]);
+}
+
+#[test]
+fn a_value_out_of_range_is_told_with_the_range() {
+    assert_faults(&[
+        ("[limits]", "memory = 1024", "memory takes a size from 16MiB to 1024GiB, not 1024"),
+        ("[limits]", "fetch_bytes = \"65MiB\"", "fetch_bytes takes a size from 16KiB to 64MiB, not \"65MiB\""),
+        ("[limits]", "segment_hours = 0x3e9", "segment_hours takes a whole number from 1 to 1000, not 1001"),
+        ("[limits]", "segment_hours = -1", "segment_hours takes a whole number from 1 to 1000, not -1"),
+        ("[limits]", "stop_timeout = \"0s\"", "stop_timeout takes a duration from 100ms to 1h, not \"0s\""),
+        ("[lake]", "roll_bytes = \"5GiB\"", "roll_bytes takes a size from 64KiB to 4GiB, not \"5GiB\""),
+        (
+            "[lake]",
+            "roll_bytes = \"99999999999999999999B\"",
+            "roll_bytes takes a size from 64KiB to 4GiB, not \"99999999999999999999B\"",
+        ),
+    ]);
+}
+
+#[test]
+fn a_bad_unit_is_told_with_the_right_ones() {
+    let sizes = "the units are GiB, MiB, KiB, GB, MB, KB, B";
+    assert_faults(&[
+        (
+            "[limits]",
+            "memory = \"1gib\"",
+            "memory takes a size from 16MiB to 1024GiB, not \"1gib\"; did you mean \"1GiB\"?",
+        ),
+        ("[limits]", "memory = \"1 x\"", &format!("memory takes a size from 16MiB to 1024GiB, not \"1 x\"; {sizes}")),
+        (
+            "[lake]",
+            "roll_age = 30",
+            "roll_age takes a duration from 100ms to 1h, not 30; with its unit it is \"30s\" or \"30ms\"",
+        ),
+        (
+            "[lake]",
+            "roll_age = \"3 weeks\"",
+            "roll_age takes a duration from 100ms to 1h, not \"3 weeks\"; the units are d, h, m, s, ms",
+        ),
+    ]);
+}
+
+#[test]
+fn a_word_that_is_no_choice_is_told_with_the_choices() {
+    assert_faults(&[
+        ("[source]", "format = \"xml\"", "format takes `json`, not \"xml\""),
+        (
+            "[source]",
+            "start = \"late\"",
+            "start takes `earliest`, `latest` or a time such as `2026-11-01T00:00:00Z`, not \"late\"; \
+             did you mean \"latest\"?",
+        ),
+        ("[model]", "backend = \"torch\"", "backend takes `ndarray` or `flex`, not \"torch\""),
+        (
+            "[lake]",
+            "partition_by = \"Day\"",
+            "partition_by takes `hour`, `day` or `none`, not \"Day\"; did you mean \"day\"?",
+        ),
+        ("[lake]", "compression = \"gzip\"", "compression takes `zstd`, `snappy` or `none`, not \"gzip\""),
+        (
+            "[lake]",
+            "url = \"gs://bucket\"",
+            "url takes a path, `file:///path` or `s3://bucket/prefix`, not \"gs://bucket\"",
+        ),
+        ("[lake]", "url = \"s3://\"", "url takes a path, `file:///path` or `s3://bucket/prefix`, not \"s3://\""),
+        (
+            "[metrics]",
+            "listen = \":9184\"",
+            "listen takes an address such as `127.0.0.1:9184`, not \":9184\"; did you mean \"127.0.0.1:9184\"?",
+        ),
+    ]);
+}
+
+#[test]
+fn broker_addresses_have_a_host_and_a_port() {
+    let not_one = |text: &str| format!("brokers takes `host:port`, or a list of them, not \"{text}\"");
+    for faulty in [":9092", "a:0", "a:65536", "kafka://a:9092", "::1:9092", "a b:1", "[]:1"] {
+        assert_eq!(faults_of_line("[source]", &format!("brokers = \"{faulty}\"")), [not_one(faulty)]);
+    }
+    assert_eq!(faults_of_line("[source]", "brokers = \"a:1,,b:x\""), [not_one(""), not_one("b:x")]);
+}
+
+#[test]
+fn field_names_that_can_not_be_columns_are_refused() {
+    let elsewhere = |name: &str| format!("choose another name, with path = \"{name}\"");
+    for (name, what) in [
+        ("prediction", "the model's result"),
+        ("CONFIDENCE", "the model's result"),
+        ("p_setosa", "the classes' probabilities (p_…)"),
+        ("_offset", "the record's origin (_…)"),
+        ("hour", "the lake's folders"),
+        ("Date", "the lake's folders"),
+    ] {
+        let wanted = format!("field name \"{name}\" is reserved for {what}; {}", elsewhere(name));
+        assert_eq!(faults_of_line("[[fields]]", &format!("name = \"{name}\"")), [wanted]);
+    }
+    let long = "n".repeat(201);
+    assert_faults(&[
+        ("[[fields]]", "name = \"\"", "name takes a column name of 1 to 200 characters, not \"\""),
+        ("[[fields]]", "name = \"a\\tb\"", r#"field name "a\tb" has a control character in it"#),
+        (
+            "[[fields]]",
+            &format!("name = \"{long}\""),
+            &format!("field name \"{}\"… is longer than 200 characters", &long[..60]),
+        ),
+    ]);
+}
+
+#[test]
+fn two_fields_never_share_a_name() {
+    let second = "[[fields]]\nname = \"ID\"\ntype = \"int64\"\n";
+    assert_eq!(
+        faults_of(&[FIELD, second].concat()),
+        ["5:8: field name \"ID\" is there already; warehouses don't tell upper from lower case"]
+    );
+}
+
+#[test]
+fn a_path_has_members() {
+    let members = "path takes member names with dots between them, or a list of up to 32";
+    let deep = format!("path = \"{}\"", ["m"; 33].join("."));
+    assert_faults(&[
+        ("[[fields]]", "path = \"a..b\"", &format!("{members}, not \"\"")),
+        ("[[fields]]", "path = 3", &format!("{members}, not 3")),
+        ("[[fields]]", &deep, "path has more than 32 members"),
+    ]);
+}
+
+#[test]
+fn the_event_time_is_a_declared_timestamp() {
+    let part = |field: &str| format!("[event_time]\nfield = \"{field}\"\n{FIELD}");
+    assert_eq!(faults_of(&part("id")), ["2:9: field \"id\" is not a timestamp"]);
+    assert_eq!(faults_of(&part("ids")), ["2:9: no field has the name \"ids\"; did you mean \"id\"?"]);
+}
+
+#[test]
+fn limits_that_can_not_work_together_are_told() {
+    assert_eq!(
+        faults_of(
+            "[limits]\nfetch_wait = \"2s\"\nrequest_timeout = \"1s\"\nmemory = \"16MiB\"\nfetch_bytes = \"32MiB\""
+        ),
+        [
+            "2:14: fetch_wait must be shorter than request_timeout, or every fetch of an idle topic fails",
+            "5:15: fetch_bytes must not be larger than memory, or no fetch ever fits",
+        ]
+    );
+}
+
+#[test]
+fn variables_fill_texts_numbers_flags_and_lists() {
+    let text = minimal()
+        .replace("\"localhost:9092\"", "\"${BROKERS}\"")
+        .replace("type =", "nullable = \"${NULLABLE}\"\ntype =")
+        + "generation = \"${GENERATION}\"\nroll_bytes = \"${SIZE:-1MiB}\"\n";
+    let settings = parse(&text, |name| match name {
+        "BROKERS" => Some("a:1, b:2".to_owned()),
+        "GENERATION" => Some("1_2".to_owned()),
+        "NULLABLE" => Some("false".to_owned()),
+        _ => None,
+    });
+    let settings = settings.unwrap();
+    assert_eq!(settings.source.brokers, ["a:1", "b:2"]);
+    assert_eq!((settings.lake.generation, settings.lake.roll.bytes_max), (12, 1 << 20));
+    assert!(!settings.decode.fields[0].nullable);
+}
+
+#[test]
+fn a_variable_never_adds_keys() {
+    let text = minimal().replace("topic = \"iris\"", "topic = \"${TOPIC}\"");
+    let hostile = |_: &str| Some("x\"\nstart = \"latest".to_owned());
+    assert_eq!(faults_with(&text, hostile), [r#"3:9: topic takes a topic name, not "x\"\nstart = \"latest""#]);
+}
+
+#[test]
+fn a_missing_variable_is_told_at_its_value() {
+    assert_faults(&[
+        ("[source]", "topic = \"t-${TOPIC}\"", "the variable TOPIC is not set; set it, or give a default: ${TOPIC:-…}"),
+        (
+            "[source]",
+            "topic = \"${TOPIC\"",
+            "a variable begins with \"${\" and has no \"}\"; write $${ for a literal ${",
+        ),
+    ]);
+}
+
+#[test]
+fn columns_count_characters() {
+    assert_eq!(faults_of_line("[lake]", "\"é\".x = 1"), ["4:1: unknown table \"é\" in [lake]"]);
+    let fault = Fault::at("ab\néü=x", 7, String::new(), None);
+    assert_eq!((fault.line, fault.column), (2, 3));
+}
+
+#[test]
+fn a_file_that_can_not_be_read_is_told_with_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let (missing, large) = (folder.path().join("missing.toml"), folder.path().join("large.toml"));
+    std::fs::write(&large, " ".repeat(300_000)).unwrap();
+    let message = |path: &Path| load(path).unwrap_err().to_string();
+    assert!(message(&missing).starts_with(&format!("can't read the pipeline file {}: ", missing.display())));
+    assert_eq!(message(&large), format!("can't read the pipeline file {}: it is larger than 256KiB", large.display()));
+}
+
+#[test]
+fn the_markdown_table_has_a_row_for_every_key() {
+    let table = markdown();
+    assert_eq!(table.lines().count(), 2 + KEYS.len());
+    let row = "| `[limits]` | `memory` | a size from 16MiB to 1024GiB | `1GiB` | ";
+    assert!(table.lines().any(|line| line.starts_with(row)), "{table}");
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_settings_or_faults(text in "\\PC*|[a-z\\[\\]{}=\",.#$\n ]{0,200}") {
+        prop_assert!(parse(&text, unset).err().is_none_or(|faults| !faults.is_empty()));
+    }
+
+    #[test]
+    fn a_damaged_file_is_settings_or_faults_in_order(
+        at in 0..FULL.len(),
+        removed in 0..40_usize,
+        added in "\\PC{0,3}|\\[\\[?(source|fields|lake|x)\\]?\\]|\"?\\$?\\$\\{[A-Z]*\\}?|(= ?)?[-0-9_.xeT:]{1,9}|\n",
+        value in proptest::option::of("\\PC{0,9}"),
+    ) {
+        let end = (at + removed).min(FULL.len());
+        let damaged = [&FULL[..at], &added, &FULL[end..]].concat();
+        if let Err(faults) = parse(&damaged, |_| value.clone()) {
+            prop_assert!(!faults.is_empty());
+            prop_assert!(faults.is_sorted_by_key(|fault| (fault.line, fault.column)));
+        }
+    }
+}

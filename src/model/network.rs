@@ -1,0 +1,220 @@
+//! The network in Burn; the only file that names it.
+//!
+//! Owns the tensors and how they are trained. Does not own features, files or the training loop.
+
+use burn::{
+    module::{Module, Param},
+    nn::{
+        Linear,
+        activation::{self, Activation},
+        loss::{CrossEntropyLoss, CrossEntropyLossConfig},
+    },
+    optim::{AdamWConfig, GradientsParams, ModuleOptimizer},
+    tensor::{Device, Int, Tensor, TensorData},
+};
+
+use super::{Backend, error::ModelError, manifest, weights::Layer};
+
+/// The version of Burn that this build is made with, for the manifest.
+pub(super) const BURN: &str = "0.22";
+
+/// Fully connected layers with an activation between them. `Send` and `Sync`: many lanes compute with one.
+#[derive(Module, Debug)]
+pub(super) struct Network {
+    layers: Vec<Linear>,
+    activation: Activation,
+}
+
+impl Network {
+    pub(super) fn new(
+        layers: &[Layer],
+        activation: manifest::Activation,
+        backend: Backend,
+    ) -> Result<Self, ModelError> {
+        Ok(Self::on(&device(backend)?, layers, activation))
+    }
+
+    fn on(device: &Device, layers: &[Layer], activation: manifest::Activation) -> Self {
+        let activation = match activation {
+            manifest::Activation::Relu => Activation::Relu(activation::Relu),
+            manifest::Activation::Tanh => Activation::Tanh(activation::Tanh),
+        };
+        Self { layers: layers.iter().map(|layer| to_linear(layer, device)).collect(), activation }
+    }
+
+    /// What the last layer says of each row, row after row: one number for each class.
+    ///
+    /// `features` holds `rows` rows, at least one.
+    pub(super) fn logits(&self, features: Vec<f32>, rows: usize) -> Result<Vec<f32>, ModelError> {
+        let Some(first) = self.layers.first() else { return Ok(features) };
+        let device = first.weight.val().device();
+        self.forward(to_tensor(features, rows, &device)).try_into_vec_as().map_err(compute)
+    }
+
+    fn forward(&self, features: Tensor<2>) -> Tensor<2> {
+        let mut signal = features;
+        for (index, layer) in self.layers.iter().enumerate() {
+            if index > 0 {
+                signal = self.activation.forward(signal);
+            }
+            signal = layer.forward(signal);
+        }
+        signal
+    }
+
+    pub(super) fn layers(&self) -> Result<Vec<Layer>, ModelError> {
+        self.layers.iter().map(from_linear).collect()
+    }
+}
+
+/// A network in training.
+pub(super) struct Trainer {
+    network: Network,
+    optimizer: ModuleOptimizer,
+    loss: CrossEntropyLoss,
+    device: Device,
+}
+
+impl Trainer {
+    pub(super) fn new(
+        layers: &[Layer],
+        activation: manifest::Activation,
+        class_weights: Option<Vec<f32>>,
+        weight_decay: f32,
+    ) -> Result<Self, ModelError> {
+        let device = device(Backend::default())?.autodiff();
+        Ok(Self {
+            network: Network::on(&device, layers, activation),
+            optimizer: AdamWConfig::new().with_weight_decay(weight_decay).init(),
+            loss: CrossEntropyLossConfig::new().with_weights(class_weights).init(&device),
+            device,
+        })
+    }
+
+    /// One step down the gradient; returns the loss before it.
+    pub(super) fn step(&mut self, features: Vec<f32>, labels: &[u8], learning_rate: f64) -> Result<f32, ModelError> {
+        let rows = labels.len();
+        let labels: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
+        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [rows]), &self.device);
+        let logits = self.network.forward(to_tensor(features, rows, &self.device));
+        let loss = self.loss.forward(logits, labels);
+        let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
+        self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients);
+        let loss: Vec<f32> = loss.try_into_vec_as().map_err(compute)?;
+        Ok(loss.into_iter().sum())
+    }
+
+    /// The network as it stands, for computing.
+    pub(super) fn network(&self) -> Network {
+        self.network.valid()
+    }
+}
+
+fn device(backend: Backend) -> Result<Device, ModelError> {
+    match backend {
+        #[allow(deprecated, reason = "the default backend until Burn drops it; one `match` arm to change then")]
+        Backend::NdArray => Ok(Device::ndarray()),
+        #[cfg(feature = "flex")]
+        Backend::Flex => Ok(Device::flex()),
+        #[cfg(not(feature = "flex"))]
+        Backend::Flex => Err(ModelError::Backend(
+            "the backend `flex` is not in this build; build with `--features flex`, or choose `ndarray`".to_owned(),
+        )),
+    }
+}
+
+fn to_tensor(features: Vec<f32>, rows: usize, device: &Device) -> Tensor<2> {
+    let width = features.len() / rows.max(1);
+    Tensor::from_data(TensorData::new(features, [rows, width]), device)
+}
+
+/// Burn keeps `[in, out]` where PyTorch keeps `[out, in]`; with a square matrix nothing but this would notice.
+fn to_linear(layer: &Layer, device: &Device) -> Linear {
+    let weight = transposed(&layer.weight, layer.inputs);
+    Linear {
+        weight: Param::from_data(TensorData::new(weight, [layer.inputs, layer.outputs]), device),
+        bias: Some(Param::from_data(TensorData::new(layer.bias.clone(), [layer.outputs]), device)),
+    }
+}
+
+fn from_linear(linear: &Linear) -> Result<Layer, ModelError> {
+    let [inputs, outputs] = linear.weight.dims();
+    let weight: Vec<f32> = linear.weight.val().try_into_vec_as().map_err(compute)?;
+    let bias = match &linear.bias {
+        Some(bias) => bias.val().try_into_vec_as().map_err(compute)?,
+        None => vec![0.0; outputs],
+    };
+    Ok(Layer { inputs, outputs, weight: transposed(&weight, outputs), bias })
+}
+
+/// A matrix of so many columns, turned.
+fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|column| matrix.iter().skip(column).step_by(columns).copied()).collect()
+}
+
+fn compute(error: impl std::fmt::Display) -> ModelError {
+    ModelError::Compute(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RELU: manifest::Activation = manifest::Activation::Relu;
+
+    fn square() -> Layer {
+        Layer { inputs: 2, outputs: 2, weight: vec![1.0, 2.0, 3.0, 4.0], bias: vec![0.5, -20.0] }
+    }
+
+    #[test]
+    fn a_square_matrix_is_out_by_in_and_not_the_other_way_round() {
+        let network = Network::new(&[square()], RELU, Backend::NdArray).unwrap();
+        // [1·10 + 2·1 + 0.5, 3·10 + 4·1 − 20]; turned it would be [13.5, 4].
+        assert_eq!(network.logits(vec![10.0, 1.0], 1).unwrap(), [12.5, 14.0]);
+        assert_eq!(network.layers().unwrap(), [square()]);
+    }
+
+    #[test]
+    fn the_activation_stands_between_the_layers_and_not_after_the_last() {
+        let last = Layer { inputs: 2, outputs: 1, weight: vec![-1.0, 1.0], bias: vec![0.0] };
+        let logits = |activation| {
+            let network = Network::new(&[square(), last.clone()], activation, Backend::NdArray).unwrap();
+            network.logits(vec![1.0, 1.0, 0.0, 0.0], 2).unwrap()
+        };
+        // The first layer says [3.5, -13] and [0.5, -20].
+        assert_eq!(logits(RELU), [-3.5, -0.5]);
+        let tanh = logits(manifest::Activation::Tanh);
+        assert!((tanh[0] - ((-13.0_f32).tanh() - 3.5_f32.tanh())).abs() < 1e-6, "{tanh:?}");
+    }
+
+    #[test]
+    fn a_step_goes_down_the_gradient_the_same_way_each_time() {
+        let train = || {
+            let mut trainer = Trainer::new(&[square()], RELU, Some(vec![1.0, 2.0]), 1e-4).unwrap();
+            let losses: Vec<f32> =
+                (0..20).map(|_| trainer.step(vec![0.0, 1.0, 1.0, 0.0], &[0, 1], 0.1).unwrap()).collect();
+            (losses, trainer.network().layers().unwrap())
+        };
+        let (losses, layers) = train();
+        assert!(losses[19] < losses[0], "{losses:?}");
+        assert_eq!((losses, layers), train());
+    }
+
+    #[cfg(not(feature = "flex"))]
+    #[test]
+    fn a_backend_that_is_not_in_the_build_is_an_error_that_says_how_to_get_it() {
+        let error = Network::new(&[square()], RELU, Backend::Flex).unwrap_err();
+        assert!(error.to_string().contains("--features flex"), "{error}");
+    }
+
+    #[test]
+    fn one_network_serves_many_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Network>();
+    }
+
+    #[test]
+    fn the_manifest_names_the_burn_that_is_built_in() {
+        assert!(include_str!("../../Cargo.toml").contains(&format!("burn = {{ version = \"{BURN}\"")));
+    }
+}
