@@ -41,7 +41,10 @@ pub enum Compression {
     Zstd,
 }
 
-/// A partition of a topic. Dropping any of its futures half-way is harmless.
+/// A partition of a topic.
+///
+/// Dropping any of its futures half-way is harmless. But the broker answers in order, what nobody waits for any more
+/// too, so after a dropped fetch the next answer may come later by that fetch's wait.
 #[derive(Debug)]
 pub struct Partition {
     link: Arc<Link>,
@@ -209,10 +212,10 @@ impl Partition {
     /// One call to the leader. After a failure that may pass, the next one is made over a new connection.
     async fn once<T, F>(&self, limit: Duration, call: impl FnOnce(Arc<PartitionClient>) -> F) -> Result<T, Cause>
     where
-        F: Future<Output = Result<T, Error>>,
+        F: Future<Output = Result<T, Error>> + Send,
     {
         let client = self.client(limit).await?;
-        let outcome = within(limit, call(client)).await;
+        let outcome = within(limit, Box::pin(call(client))).await;
         if outcome.as_ref().is_err_and(|cause| cause.kind == BrokerErrorKind::Transient || cause.unknown_topic) {
             *self.client.lock().await = None;
         }
