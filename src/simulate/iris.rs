@@ -158,7 +158,8 @@ mod tests {
             r#"{"id":2,"sepal_length":4.6,"sepal_width":3.4,"petal_length":1.6,"petal_width":0.3,"species":"setosa"}"#,
         ];
         assert_eq!(lines(1, 0, 3), first);
-        assert_eq!(lines(1, 1, 1), [""]);
+        let other = r#"{"id":0,"sepal_length":7.5,"sepal_width":3.0,"petal_length":6.3,"petal_width":2.2,"species":"virginica"}"#;
+        assert_eq!(lines(1, 1, 1), [other]);
     }
 
     #[test]

@@ -1,3 +1,3 @@
 //! What the integration tests share.
 
-pub mod scripted;
+pub(crate) mod scripted;

@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-pub const TOPIC: &str = "orders";
+pub(crate) const TOPIC: &str = "orders";
 const NODE: i32 = 7;
 
 const FETCH: i16 = 1;
@@ -18,7 +18,7 @@ const API_VERSIONS: i16 = 18;
 
 /// How a fetch is answered.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// Record batches, one after the other.
     Records(Vec<u8>),
     /// One of the protocol's error codes.
@@ -29,26 +29,26 @@ pub enum Answer {
     Silence,
 }
 
-pub struct Script {
+pub(crate) struct Script {
     /// -1: nobody.
-    pub leader: i32,
-    pub high_watermark: i64,
-    pub fetch: Box<dyn Fn(i64) -> Answer + Send + Sync>,
+    pub(crate) leader: i32,
+    pub(crate) high_watermark: i64,
+    pub(crate) fetch: Box<dyn Fn(i64) -> Answer + Send + Sync>,
 }
 
 impl Script {
-    pub fn fetches(high_watermark: i64, fetch: impl Fn(i64) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) fn fetches(high_watermark: i64, fetch: impl Fn(i64) -> Answer + Send + Sync + 'static) -> Self {
         Self { leader: NODE, high_watermark, fetch: Box::new(fetch) }
     }
 }
 
-pub struct Scripted {
-    pub address: SocketAddr,
+pub(crate) struct Scripted {
+    pub(crate) address: SocketAddr,
     _serving: AbortOnDropHandle<()>,
 }
 
 impl Scripted {
-    pub async fn start(script: Script) -> Self {
+    pub(crate) async fn start(script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let script = Arc::new(script);
@@ -179,11 +179,11 @@ fn fetched(out: &mut Vec<u8>, high_watermark: i64, error: i16, records: &[u8]) {
 }
 
 /// A batch's attributes.
-pub const PLAIN: i16 = 0;
-pub const TRANSACTION_MARKER: i16 = 0b11_0000;
+pub(crate) const PLAIN: i16 = 0;
+pub(crate) const TRANSACTION_MARKER: i16 = 0b11_0000;
 
 /// A record batch of format 2, with a right checksum.
-pub fn batch(base_offset: i64, last_delta: i32, attributes: i16, records: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn batch(base_offset: i64, last_delta: i32, attributes: i16, records: &[Vec<u8>]) -> Vec<u8> {
     let mut body = attributes.to_be_bytes().to_vec();
     put_i32s(&mut body, &[last_delta]);
     body.extend([1_000_i64, 1_000, -1].iter().flat_map(|number| number.to_be_bytes())); // times, producer
@@ -199,7 +199,7 @@ pub fn batch(base_offset: i64, last_delta: i32, attributes: i16, records: &[Vec<
     batch
 }
 
-pub fn record(delta: i64, key: &[u8], value: &[u8], headers: &[(&str, Option<&[u8]>)]) -> Vec<u8> {
+pub(crate) fn record(delta: i64, key: &[u8], value: &[u8], headers: &[(&str, Option<&[u8]>)]) -> Vec<u8> {
     let mut body = vec![0];
     put_varint(&mut body, 0); // time
     put_varint(&mut body, delta);
