@@ -2,6 +2,7 @@
 
 #![cfg(feature = "embedded")]
 
+mod broker;
 mod duckdb;
 mod journey;
 mod s3;

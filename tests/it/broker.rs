@@ -1,9 +1,5 @@
 //! The broker: records go there and back whole, and whatever goes wrong ends in time with a cause and a remedy.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it fails")]
-
-mod support;
-
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicBool, Ordering},
@@ -11,8 +7,9 @@ use std::{
 };
 
 use alluvium::broker::{Broker, BrokerError, BrokerErrorKind, BrokerLimits, Partition, Start};
-use support::scripted::{Answer, PLAIN, Script, Scripted, TOPIC, TRANSACTION_MARKER, batch, record};
 use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+use crate::support::scripted::{Answer, PLAIN, Script, Scripted, TOPIC, TRANSACTION_MARKER, batch, record};
 
 const SHORT: Duration = Duration::from_millis(10);
 /// Far more than anything here takes: a test that hangs fails.

@@ -1,6 +1,12 @@
-//! A broker that says what a test wants to hear, down to the byte: one topic, one partition, hand-made frames.
+//! A broker that says what a test wants to hear, down to the byte: one topic, hand-made frames.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering::SeqCst},
+    },
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -8,7 +14,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-pub(crate) const TOPIC: &str = "orders";
+pub const TOPIC: &str = "orders";
 const NODE: i32 = 7;
 
 const FETCH: i16 = 1;
@@ -16,9 +22,12 @@ const LIST_OFFSETS: i16 = 2;
 const METADATA: i16 = 3;
 const API_VERSIONS: i16 = 18;
 
+/// Asks for the first offset instead of the time of one.
+const EARLIEST: i64 = -2;
+
 /// How a fetch is answered.
 #[derive(Clone, Debug)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// Record batches, one after the other.
     Records(Vec<u8>),
     /// One of the protocol's error codes.
@@ -29,26 +38,31 @@ pub(crate) enum Answer {
     Silence,
 }
 
-pub(crate) struct Script {
+pub struct Script {
     /// -1: nobody.
-    pub(crate) leader: i32,
-    pub(crate) high_watermark: i64,
-    pub(crate) fetch: Box<dyn Fn(i64) -> Answer + Send + Sync>,
+    pub leader: i32,
+    /// May change while the broker runs.
+    pub partitions: Arc<AtomicI32>,
+    /// The first offset that is still there.
+    pub earliest: i64,
+    pub high_watermark: i64,
+    pub fetch: Box<dyn Fn(i64) -> Answer + Send + Sync>,
 }
 
 impl Script {
-    pub(crate) fn fetches(high_watermark: i64, fetch: impl Fn(i64) -> Answer + Send + Sync + 'static) -> Self {
-        Self { leader: NODE, high_watermark, fetch: Box::new(fetch) }
+    pub fn fetches(high_watermark: i64, fetch: impl Fn(i64) -> Answer + Send + Sync + 'static) -> Self {
+        let partitions = Arc::new(AtomicI32::new(1));
+        Self { leader: NODE, partitions, earliest: 0, high_watermark, fetch: Box::new(fetch) }
     }
 }
 
-pub(crate) struct Scripted {
-    pub(crate) address: SocketAddr,
+pub struct Scripted {
+    pub address: SocketAddr,
     _serving: AbortOnDropHandle<()>,
 }
 
 impl Scripted {
-    pub(crate) async fn start(script: Script) -> Self {
+    pub async fn start(script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let script = Arc::new(script);
@@ -78,13 +92,20 @@ async fn serve(mut stream: TcpStream, script: Arc<Script>, port: u16) -> Option<
             (API_VERSIONS, 1..) => {}
             (API_VERSIONS, _) => api_versions(&mut frame),
             (METADATA, _) => metadata(&mut frame, &script, port),
-            (LIST_OFFSETS, _) => offset(&mut frame, script.high_watermark),
+            (LIST_OFFSETS, _) => {
+                // replica; topics; topic; partitions
+                request.skip(4 + 4 + 2 + TOPIC.len() + 4);
+                let (partition, at) = (request.i32(), request.i64());
+                let offset = if at == EARLIEST { script.earliest } else { script.high_watermark };
+                put_offset(&mut frame, partition, offset);
+            }
             (FETCH, _) => {
-                // replica, wait, bytes, bytes, isolation; topics; topic; partitions; partition
-                request.skip(4 + 4 + 4 + 4 + 1 + 4 + 2 + TOPIC.len() + 4 + 4);
+                // replica, wait, bytes, bytes, isolation; topics; topic; partitions
+                request.skip(4 + 4 + 4 + 4 + 1 + 4 + 2 + TOPIC.len() + 4);
+                let partition = request.i32();
                 match (script.fetch)(request.i64()) {
-                    Answer::Records(records) => fetched(&mut frame, script.high_watermark, 0, &records),
-                    Answer::Error(code) => fetched(&mut frame, script.high_watermark, code, &[]),
+                    Answer::Records(records) => fetched(&mut frame, partition, script.high_watermark, 0, &records),
+                    Answer::Error(code) => fetched(&mut frame, partition, script.high_watermark, code, &[]),
                     Answer::CutOff => {
                         stream.write_i32(1_000).await.ok()?;
                         stream.write_all(&frame).await.ok()?;
@@ -153,24 +174,27 @@ fn metadata(out: &mut Vec<u8>, script: &Script, port: u16) {
     out.extend(0_i16.to_be_bytes());
     put_string(out, TOPIC);
     out.push(0); // not internal
-    put_i32s(out, &[1]); // partitions
-    out.extend(0_i16.to_be_bytes());
-    put_i32s(out, &[0, script.leader, 1, NODE, 1, NODE]); // replicas, in-sync replicas
+    let partitions = script.partitions.load(SeqCst);
+    put_i32s(out, &[partitions]);
+    for partition in 0..partitions {
+        out.extend(0_i16.to_be_bytes());
+        put_i32s(out, &[partition, script.leader, 1, NODE, 1, NODE]); // replicas, in-sync replicas
+    }
 }
 
-fn offset(out: &mut Vec<u8>, high_watermark: i64) {
+fn put_offset(out: &mut Vec<u8>, partition: i32, offset: i64) {
     put_i32s(out, &[1]);
     put_string(out, TOPIC);
-    put_i32s(out, &[1, 0]);
+    put_i32s(out, &[1, partition]);
     out.extend(0_i16.to_be_bytes());
     out.extend((-1_i64).to_be_bytes());
-    out.extend(high_watermark.to_be_bytes());
+    out.extend(offset.to_be_bytes());
 }
 
-fn fetched(out: &mut Vec<u8>, high_watermark: i64, error: i16, records: &[u8]) {
+fn fetched(out: &mut Vec<u8>, partition: i32, high_watermark: i64, error: i16, records: &[u8]) {
     put_i32s(out, &[0, 1]); // no throttling
     put_string(out, TOPIC);
-    put_i32s(out, &[1, 0]);
+    put_i32s(out, &[1, partition]);
     out.extend(error.to_be_bytes());
     out.extend(high_watermark.to_be_bytes());
     out.extend(high_watermark.to_be_bytes()); // the last stable offset
@@ -179,11 +203,11 @@ fn fetched(out: &mut Vec<u8>, high_watermark: i64, error: i16, records: &[u8]) {
 }
 
 /// A batch's attributes.
-pub(crate) const PLAIN: i16 = 0;
-pub(crate) const TRANSACTION_MARKER: i16 = 0b11_0000;
+pub const PLAIN: i16 = 0;
+pub const TRANSACTION_MARKER: i16 = 0b11_0000;
 
 /// A record batch of format 2, with a right checksum.
-pub(crate) fn batch(base_offset: i64, last_delta: i32, attributes: i16, records: &[Vec<u8>]) -> Vec<u8> {
+pub fn batch(base_offset: i64, last_delta: i32, attributes: i16, records: &[Vec<u8>]) -> Vec<u8> {
     let mut body = attributes.to_be_bytes().to_vec();
     put_i32s(&mut body, &[last_delta]);
     body.extend([1_000_i64, 1_000, -1].iter().flat_map(|number| number.to_be_bytes())); // times, producer
@@ -199,7 +223,7 @@ pub(crate) fn batch(base_offset: i64, last_delta: i32, attributes: i16, records:
     batch
 }
 
-pub(crate) fn record(delta: i64, key: &[u8], value: &[u8], headers: &[(&str, Option<&[u8]>)]) -> Vec<u8> {
+pub fn record(delta: i64, key: &[u8], value: &[u8], headers: &[(&str, Option<&[u8]>)]) -> Vec<u8> {
     let mut body = vec![0];
     put_varint(&mut body, 0); // time
     put_varint(&mut body, delta);
