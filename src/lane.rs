@@ -345,3 +345,6 @@ fn committed(lane: &Lane, claim: &Claim, reason: &Reason) {
     metrics::counter!("alluvium_records_total", "outcome" => "rejected").increment(claim.counts.rejected);
     lane.status.committed(claim);
 }
+
+#[cfg(test)]
+mod tests;

@@ -258,7 +258,8 @@ impl Ledger {
         self.store.remove_empty_folder(&names::staging(&self.id, claim.attempt)).await;
     }
 
-    async fn claim_at(&self, start: i64) -> Result<Option<Claim>, LakeError> {
+    /// The claim that starts there, if there is one.
+    pub async fn claim_at(&self, start: i64) -> Result<Option<Claim>, LakeError> {
         let path = names::claim(&self.id, start);
         let Some(claim) = self.read_json::<Claim>(&path).await? else { return Ok(None) };
         let corrupt = |reason: String| Err(LakeError::Corrupt { path: path.clone(), reason });

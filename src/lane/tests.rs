@@ -1,0 +1,184 @@
+//! A lane over a scripted stream, a store in memory, and a clock that a test holds in its hand.
+
+use futures::stream;
+use object_store::memory::InMemory;
+
+use super::*;
+use crate::{
+    decode::{DecodeSettings, EventTime, EventWindow},
+    lake::{Compression, Kind, LakeSettings, PartitionBy, Store},
+    model::{Backend, Model, ModelSettings},
+    offset::LaneId,
+    record::{Field, FieldKind, Record},
+};
+
+const ROLL: Roll = Roll { rows_max: 1000, bytes_max: 1 << 30, age_max: Duration::from_secs(30) };
+const MEMORY: usize = 64 << 20;
+
+fn works() -> Arc<Works> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris").into();
+    let model = Model::load(&ModelSettings { path, version: None, backend: Backend::NdArray }).unwrap();
+    let fields = ["sepal_length", "sepal_width", "petal_length", "petal_width"].map(|name| Field {
+        name: name.into(),
+        kind: FieldKind::Float64,
+        nullable: false,
+        path: vec![name.into()],
+    });
+    let window = EventWindow { earliest_ms: 0, ahead_ms: i64::MAX / 4 };
+    let decode =
+        DecodeSettings { fields: fields.into(), event_time: EventTime::Broker, window, record_bytes_max: 1 << 20 };
+    let decoder = Decoder::new(&decode);
+    let lake = LakeSettings {
+        url: String::new(),
+        dataset: "iris".into(),
+        generation: 0,
+        partition_by: PartitionBy::Hour,
+        compression: Compression::Zstd,
+        roll: ROLL,
+        segment_hours_max: 24,
+    };
+    let layout = Layout::new(&lake, &decoder.schema(), model.classes(), model.reference()).unwrap();
+    let scorer = model.scorer(&decoder.schema()).unwrap();
+    Arc::new(Works { decoder, scorer, layout: Arc::new(layout), cpu: Arc::new(Semaphore::new(1)) })
+}
+
+fn lane(store: &Store, roll: Roll, until: Option<i64>) -> Lane {
+    let id = LaneId { dataset: "iris".into(), generation: 0, partition: 0 };
+    let memory = Memory::new(MEMORY);
+    Lane {
+        topic: "flowers".into(),
+        start: Start::Earliest,
+        ledger: Ledger::new(store.clone(), id, "test".into()),
+        works: works(),
+        fetch: FetchSettings { bytes_max: 1, wait_max: Duration::ZERO, memory: memory.clone() },
+        roll,
+        until,
+        stop: CancellationToken::new(),
+        share: memory.share(),
+        status: Arc::default(),
+    }
+}
+
+fn store() -> Store {
+    Store::over(Arc::new(InMemory::new()), "memory")
+}
+
+/// Sound records at these offsets, fetched from `start`.
+fn fetched(start: i64, offsets: impl IntoIterator<Item = i64>) -> Result<Fetched, LaneError> {
+    let value = br#"{"sepal_length":5.9,"sepal_width":3.0,"petal_length":5.6,"petal_width":2.0}"#;
+    let record = |offset| Record { offset, timestamp_ms: 1000, value: Some(value.to_vec()), ..Record::default() };
+    let records: Vec<Record> = offsets.into_iter().map(record).collect();
+    let end = records.last().map_or(start, |last| last.offset + 1);
+    Ok(Fetched { batch: Batch { records, range: OffsetRange { start, end }, high_watermark: end }, memory: None })
+}
+
+/// The partition's claims, read one after the other.
+async fn claims(lane: &Lane) -> Vec<Claim> {
+    let (mut claims, mut at) = (vec![], 0);
+    while let Some(claim) = lane.ledger.claim_at(at).await.unwrap() {
+        at = claim.end;
+        claims.push(claim);
+    }
+    claims
+}
+
+async fn ranges(lane: &Lane) -> Vec<(i64, i64)> {
+    claims(lane).await.iter().map(|claim| (claim.start, claim.end)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_is_committed_when_it_is_old_though_more_may_come() {
+    let store = store();
+    let lane = lane(&store, ROLL, None);
+    let batches = stream::iter([fetched(0, 0..3)]).chain(stream::pending());
+    let began = Instant::now();
+    let carried = tokio::time::timeout(ROLL.age_max * 2, carry(&lane, 0, batches)).await;
+    assert!(carried.is_err(), "the lane goes on");
+    assert!(began.elapsed() >= ROLL.age_max);
+    assert_eq!(ranges(&lane).await, [(0, 3)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_is_committed_when_it_holds_enough_rows() {
+    let store = store();
+    let lane = lane(&store, Roll { rows_max: 4, ..ROLL }, Some(12));
+    let batches = stream::iter([fetched(0, 0..3), fetched(3, 3..8), fetched(8, 8..12)]);
+    assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));
+    assert_eq!(ranges(&lane).await, [(0, 8), (8, 12)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_is_committed_early_when_memory_is_short() {
+    let store = store();
+    let lane = lane(&store, ROLL, None);
+    let memory = lane.fetch.memory.clone();
+    let batches = stream::iter([fetched(0, 0..3)]).chain(stream::pending());
+    let pressed = async { memory.reserve(MEMORY).await };
+    tokio::select! {
+        ended = carry(&lane, 0, batches) => panic!("the lane goes on: {ended:?}"),
+        reservation = tokio::time::timeout(ROLL.age_max / 2, async {
+            while lane.fetch.memory.peak() == 0 {
+                tokio::task::yield_now().await;
+            }
+            pressed.await
+        }) => assert!(reservation.is_ok(), "room was made before the segment was old"),
+    }
+    assert_eq!(ranges(&lane).await, [(0, 3)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn told_to_stop_it_commits_what_is_in_hand() {
+    let store = store();
+    let lane = lane(&store, ROLL, None);
+    let stop = lane.stop.clone();
+    let batches = stream::iter([fetched(0, 0..3)]).chain(stream::once(async move {
+        stop.cancel();
+        std::future::pending().await
+    }));
+    assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));
+    assert_eq!(ranges(&lane).await, [(0, 3)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_reader_fails_what_was_read_is_committed_first() {
+    let store = store();
+    let lane = lane(&store, ROLL, None);
+    let failed = LaneError::Silent { position: 3, end: 9 };
+    let batches = stream::iter([fetched(0, 0..3), Err(failed)]);
+    assert!(matches!(carry(&lane, 0, batches).await, Err(LaneError::Silent { .. })));
+    assert_eq!(ranges(&lane).await, [(0, 3)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_run_ends_exactly_where_it_was_to_though_the_last_offsets_are_absent() {
+    let store = store();
+    let lane = lane(&store, ROLL, Some(10));
+    let batches = stream::iter([fetched(0, [0, 1, 4, 7, 12])]);
+    assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));
+    let claims = claims(&lane).await;
+    let [claim] = &claims[..] else { panic!("{claims:?}") };
+    assert_eq!((claim.start, claim.end), (0, 10));
+    assert_eq!((claim.counts.records, claim.counts.absent), (4, 6));
+    assert_eq!(claim.fingerprint.unwrap().offset, 7);
+    assert_eq!(claim.kind, Kind::Segment);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rival_that_was_first_is_found_out_and_nothing_of_ours_is_kept() {
+    let store = store();
+    let (ours, theirs) = (lane(&store, ROLL, Some(3)), lane(&store, ROLL, Some(2)));
+    assert!(matches!(carry(&theirs, 0, stream::iter([fetched(0, 0..2)])).await.unwrap(), Carried::ToTheEnd));
+    let carried = carry(&ours, 0, stream::iter([fetched(0, 0..3)])).await.unwrap();
+    assert!(matches!(carried, Carried::Fenced { at: 0, .. }), "{carried:?}");
+    assert_eq!(ranges(&ours).await, [(0, 2)]);
+    assert_eq!(ours.status.tally().counts.records, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_does_not_follow_the_one_before_is_never_written() {
+    let store = store();
+    let lane = lane(&store, ROLL, Some(9));
+    let carried = carry(&lane, 0, stream::iter([fetched(0, 0..3), fetched(5, 5..9)])).await;
+    assert!(matches!(carried, Err(LaneError::Lake(LakeError::Discontinuous { expected: 3, found: 5, .. }))));
+    assert!(ranges(&lane).await.is_empty());
+}
