@@ -85,13 +85,11 @@ impl Source<'_> {
             let why = "it points outside itself".into();
             return Err(Fault::Undecodable { file: self.file.clone(), why }.into());
         }
-        match &self.held {
-            Some(bytes) => Ok(ranges.iter().filter_map(|range| slice(bytes, range)).collect()),
-            None => {
-                let read = self.lake.store.get_ranges(&self.file, ranges).await;
-                Ok(read.map_err(AuditError::store("read", &self.file))?)
-            }
+        if let Some(bytes) = &self.held {
+            return Ok(ranges.iter().filter_map(|range| slice(bytes, range)).collect());
         }
+        let read = self.lake.store.get_ranges(&self.file, ranges).await;
+        Ok(read.map_err(AuditError::store("read", &self.file))?)
     }
 }
 

@@ -123,12 +123,12 @@ pub(super) async fn has_claim(lake: &Lake, id: &LaneId, start: i64) -> Result<bo
     Ok(lake.get(&names::claim(id, start)).await?.is_some())
 }
 
-/// The claims in a partition's folder, by where they start.
+/// The claims in a partition's folder that start below its head, and from there on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Listed {
-    pub(super) below_head: u64,
-    pub(super) from_head: u64,
-    pub(super) first_from_head: Option<i64>,
+    pub(super) below: u64,
+    pub(super) beyond: u64,
+    pub(super) first_beyond: Option<i64>,
 }
 
 pub(super) async fn list(lake: &Lake, id: &LaneId, head: i64) -> Result<Listed, AuditError> {
@@ -137,10 +137,10 @@ pub(super) async fn list(lake: &Lake, id: &LaneId, head: i64) -> Result<Listed, 
     let mut listed = Listed::default();
     while let Some(start) = starts.try_next().await? {
         if start < head {
-            listed.below_head += 1;
+            listed.below += 1;
         } else {
-            listed.from_head += 1;
-            listed.first_from_head = Some(listed.first_from_head.map_or(start, |first| first.min(start)));
+            listed.beyond += 1;
+            listed.first_beyond = Some(listed.first_beyond.map_or(start, |first| first.min(start)));
         }
     }
     Ok(listed)

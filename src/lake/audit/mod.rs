@@ -86,12 +86,12 @@ pub async fn audit(
 ) -> Result<Report, AuditError> {
     let lake = Lake { store: Arc::clone(store), dataset: dataset.into() };
     let files_total = strangers::count(&lake).await?;
-    let files_done = AtomicU64::new(0);
-    let file_done = || progress(Progress { files_done: files_done.fetch_add(1, Relaxed) + 1, files_total });
+    let done = AtomicU64::new(0);
+    let count_file = || progress(Progress { files_done: done.fetch_add(1, Relaxed) + 1, files_total });
 
     let mut report = Report::new(dataset);
     for id in ledger::lanes(&lake).await? {
-        let partition = partition::audit(&lake, &id, &mut report.faults, &mut report.notes, &file_done).await?;
+        let partition = partition::audit(&lake, &id, &mut report.faults, &mut report.notes, &count_file).await?;
         report.partitions.push(partition);
     }
     strangers::find(&lake, &mut report).await?;

@@ -162,17 +162,13 @@ impl ClaimCheck<'_> {
             // It may have been published between the two looks.
             published = self.lake.get(&places.file).await?;
         }
-        match published {
-            Some(found) => {
-                files.visible += 1;
-                files.bytes = files.bytes.saturating_add(found.meta.size);
-                Ok(Some((found, &places.file)))
-            }
-            None => {
-                files.faults.push(Fault::Missing { claim: self.path.clone(), file: places.file.clone() });
-                Ok(None)
-            }
-        }
+        let Some(found) = published else {
+            files.faults.push(Fault::Missing { claim: self.path.clone(), file: places.file.clone() });
+            return Ok(None);
+        };
+        files.visible += 1;
+        files.bytes = files.bytes.saturating_add(found.meta.size);
+        Ok(Some((found, &places.file)))
     }
 }
 
@@ -196,11 +192,11 @@ async fn check_listing(
 ) -> Result<(), AuditError> {
     let (Some(genesis), Some(head)) = (report.genesis, report.head) else { return Ok(()) };
     let listed = ledger::list(lake, id, head).await?;
-    if listed.below_head > report.claims {
+    if listed.below > report.claims {
         ledger::find_strays(lake, id, OffsetRange { start: genesis, end: head }, faults).await?;
     }
-    let Some(first) = listed.first_from_head else { return Ok(()) };
-    let claims = listed.from_head;
+    let Some(first) = listed.first_beyond else { return Ok(()) };
+    let claims = listed.beyond;
     if broken {
         // The broken one is among them.
         if claims > 1 {

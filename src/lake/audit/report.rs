@@ -91,19 +91,19 @@ impl Report {
         let newest = self.partitions.iter().map(|partition| partition.generation).max();
         let mut unopened = broker.clone();
         for partition in self.partitions.iter_mut().filter(|partition| Some(partition.generation) == newest) {
-            let Some(held) = unopened.remove(&partition.partition) else { continue };
+            let Some(kept) = unopened.remove(&partition.partition) else { continue };
             let Some(head) = partition.head else { continue };
-            let lane = partition.lane(&self.dataset);
-            partition.lag = Some(distance(head.max(held.earliest), held.latest));
-            if head > held.latest {
-                self.faults.push(Fault::BeyondBroker { lane, head, latest: held.latest });
-            } else if head < held.earliest {
-                let lost = distance(head, held.earliest);
-                self.notes.push(format!("{lane}: the broker deleted {lost} offsets before the lake had read them"));
+            let id = partition.lane(&self.dataset);
+            partition.lag = Some(distance(head.max(kept.earliest), kept.latest));
+            if head > kept.latest {
+                self.faults.push(Fault::BeyondBroker { lane: id, head, latest: kept.latest });
+            } else if head < kept.earliest {
+                let lost = distance(head, kept.earliest);
+                self.notes.push(format!("{id}: the broker deleted {lost} offsets before the lake had read them"));
             }
         }
-        for (partition, held) in unopened {
-            let waiting = distance(held.earliest, held.latest);
+        for (partition, kept) in unopened {
+            let waiting = distance(kept.earliest, kept.latest);
             self.notes.push(format!(
                 "partition {partition} is not in the lake yet: the broker holds {waiting} offsets of it"
             ));

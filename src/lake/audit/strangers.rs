@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, future::ready};
 use futures::{Stream, StreamExt, TryStreamExt, pin_mut, stream};
 use object_store::{ObjectStore, path::Path};
 
-use super::{AuditError, Fault, Lake, Report, ledger};
+use super::{AuditError, Fault, Lake, PartitionReport, Report, ledger};
 use crate::{
     lake::{FileKind, names},
     offset::LaneId,
@@ -38,14 +38,14 @@ struct Settled {
 type Lanes = BTreeMap<(u32, i32), Settled>;
 
 pub(super) async fn find(lake: &Lake, report: &mut Report) -> Result<(), AuditError> {
-    let settled = |p: &super::PartitionReport| Settled { head: p.head.unwrap_or(0), claimed: p.files, listed: 0 };
-    let mut lanes: Lanes = report.partitions.iter().map(|p| ((p.generation, p.partition), settled(p))).collect();
+    let below = |p: &PartitionReport| Settled { head: p.head.unwrap_or(0), claimed: p.files, listed: 0 };
+    let mut lanes: Lanes = report.partitions.iter().map(|p| ((p.generation, p.partition), below(p))).collect();
 
-    let files = data_files(lake);
-    pin_mut!(files);
-    while let Some(file) = files.try_next().await? {
+    let listing = data_files(lake);
+    pin_mut!(listing);
+    while let Some(file) = listing.try_next().await? {
         match below_head(&mut lanes, &file) {
-            Some(lane) => lane.listed += 1,
+            Some(settled) => settled.listed += 1,
             None => look_up(lake, report, file).await?,
         }
     }
@@ -53,9 +53,9 @@ pub(super) async fn find(lake: &Lake, report: &mut Report) -> Result<(), AuditEr
     if lanes.is_empty() {
         return Ok(());
     }
-    let files = data_files(lake);
-    pin_mut!(files);
-    while let Some(file) = files.try_next().await? {
+    let listing = data_files(lake);
+    pin_mut!(listing);
+    while let Some(file) = listing.try_next().await? {
         if below_head(&mut lanes, &file).is_some() {
             look_up(lake, report, file).await?;
         }

@@ -498,9 +498,10 @@ async fn an_offset_in_two_files_of_a_claim_is_a_fault() {
 
 #[tokio::test]
 async fn a_file_too_large_to_hold_is_checked_all_the_same() {
+    let blob = vec![7; 2 << 20];
     let large = |offsets: &[i64]| {
         let mut columns = provenance(0, 0, offsets);
-        columns.push(("blob", Arc::new(BinaryArray::from_vec(vec![&[7; 2 << 20]; offsets.len()]))));
+        columns.push(("blob", Arc::new(BinaryArray::from_vec(vec![blob.as_slice(); offsets.len()]))));
         parquet_of(columns)
     };
     let lake = TestLake::clean().await;
