@@ -1,15 +1,267 @@
 //! `alluvium audit`
 
+use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf, time::Duration};
+
+use anyhow::Context;
 use clap::Args;
 
-use super::Exit;
+use super::{Exit, run};
+use crate::{
+    broker::Broker,
+    lake::{
+        Counts, Store,
+        audit::{self, BrokerOffsets, PartitionReport, Report},
+    },
+    pipeline::Settings,
+    telemetry::progress::{self, bytes, count},
+};
 
-/// Not in this commit yet.
+/// How long the broker may take, all in all, to tell its offsets; the audit goes on without them.
+const BROKER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Proves that each offset is in exactly one place of the lake.
+///
+/// Reads the ledger and every data file, and compares them with the broker's offsets if it can be reached. Exits with 3
+/// if anything is wrong.
+///
+/// Example: alluvium audit pipelines/iris.toml
 #[derive(Debug, Args)]
-pub struct Audit {}
+pub struct Audit {
+    /// The pipeline file that says where the lake is.
+    #[arg(value_name = "PIPELINE.toml")]
+    pipeline: PathBuf,
+    /// Don't ask the broker.
+    #[arg(long)]
+    offline: bool,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
 
 impl Audit {
     pub async fn run(self) -> anyhow::Result<Exit> {
-        anyhow::bail!("`alluvium audit` is not built yet")
+        let settings = run::settings(&self.pipeline)?;
+        let store = Store::open(&settings.lake.url).context("open the lake")?;
+        let report = with_bar(&settings, &store, self.offline).await?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&report)?);
+        } else {
+            print!("{}", render(&report));
+        }
+        Ok(if report.is_clean() { Exit::Done } else { Exit::Unclean })
+    }
+}
+
+/// Audits with a bar on stderr, and with the broker's offsets unless `offline`.
+pub(super) async fn with_bar(settings: &Settings, store: &Store, offline: bool) -> anyhow::Result<Report> {
+    let broker = if offline { BTreeMap::new() } else { ask_broker(settings).await };
+    let bar = progress::bar("auditing", 0);
+    let report = audit::audit(store.objects(), &settings.lake.dataset, &broker, |at| {
+        bar.set_length(at.files_total.max(at.files_done));
+        bar.set_position(at.files_done);
+    })
+    .await;
+    bar.finish_and_clear();
+    Ok(report?)
+}
+
+/// What the broker holds; nothing, and a warning, if it doesn't say.
+async fn ask_broker(settings: &Settings) -> BTreeMap<i32, BrokerOffsets> {
+    let asked = tokio::time::timeout(BROKER_TIMEOUT, broker_offsets(settings)).await;
+    let why = match asked {
+        Ok(Ok(offsets)) => return offsets,
+        Ok(Err(error)) => format!("{error:#}"),
+        Err(_) => format!("no answer within {} s", BROKER_TIMEOUT.as_secs()),
+    };
+    eprintln!("warning: the broker's offsets are unknown, so the lake is audited without them: {why}");
+    BTreeMap::new()
+}
+
+async fn broker_offsets(settings: &Settings) -> anyhow::Result<BTreeMap<i32, BrokerOffsets>> {
+    let source = &settings.source;
+    let broker = Broker::connect(&source.brokers, settings.broker).await?;
+    let mut offsets = BTreeMap::new();
+    for number in broker.partitions(&source.topic).await? {
+        let partition = broker.partition(&source.topic, number).await?;
+        let held = BrokerOffsets { earliest: partition.earliest().await?, latest: partition.latest().await? };
+        offsets.insert(number, held);
+    }
+    Ok(offsets)
+}
+
+/// The table, the notes, then the verdict: every fault, or that there is none.
+pub(super) fn render(report: &Report) -> String {
+    let mut text = String::new();
+    if !report.partitions.is_empty() {
+        text.push_str(&table(report));
+        text.push('\n');
+    }
+    for note in &report.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    text.push_str(&verdict(report));
+    text
+}
+
+/// `clean: …` in one line; or the faults, a line each.
+pub(super) fn verdict(report: &Report) -> String {
+    if report.is_clean() && report.partitions.is_empty() {
+        return format!("clean: there is nothing yet of dataset `{}` in this lake\n", report.dataset);
+    }
+    if report.is_clean() {
+        return format!("clean: {} offsets, each in exactly one place\n", count(report.totals.offsets));
+    }
+    let mut text = String::new();
+    for fault in &report.faults.named {
+        let _ = writeln!(text, "fault: {fault}");
+    }
+    if report.faults.unnamed() > 0 {
+        let _ = writeln!(text, "fault: and {} more", count(report.faults.unnamed()));
+    }
+    let plural = if report.faults.found == 1 { "" } else { "s" };
+    let _ = writeln!(text, "not clean: {} fault{plural}", count(report.faults.found));
+    text
+}
+
+const COLUMNS: [&str; 11] =
+    ["partition", "offsets", "scored", "rejected", "filtered", "absent", "claims", "gaps", "files", "size", "lag"];
+
+/// A line a partition, then the totals, every column as wide as it must be.
+pub(super) fn table(report: &Report) -> String {
+    let totals = &report.totals;
+    let mut lines = vec![COLUMNS.map(String::from)];
+    lines.extend(report.partitions.iter().map(line));
+    lines.push(cells(
+        "total".into(),
+        count(totals.offsets),
+        totals.counts,
+        [totals.claims, totals.gaps, totals.files, totals.bytes],
+        totals.lag,
+    ));
+    let mut widths = [0; COLUMNS.len()];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    lines.iter().map(|line| aligned(line, &widths)).collect()
+}
+
+fn line(partition: &PartitionReport) -> [String; COLUMNS.len()] {
+    let name = format!("g{}/p{:04}", partition.generation, partition.partition);
+    let offsets = match partition.genesis.zip(partition.head) {
+        Some((genesis, head)) => format!("[{}, {})", grouped(genesis), grouped(head)),
+        None => "unknown".into(),
+    };
+    let numbers = [partition.claims, partition.gaps, partition.files, partition.bytes];
+    cells(name, offsets, partition.counts, numbers, partition.lag)
+}
+
+fn cells(
+    name: String,
+    offsets: String,
+    counts: Counts,
+    [claims, gaps, files, size]: [u64; 4],
+    lag: Option<u64>,
+) -> [String; COLUMNS.len()] {
+    let [scored, rejected, filtered, absent] =
+        [counts.scored, counts.rejected, counts.filtered, counts.absent].map(count);
+    let [claims, gaps, files] = [claims, gaps, files].map(count);
+    let lag = lag.map_or_else(|| "-".into(), count);
+    [name, offsets, scored, rejected, filtered, absent, claims, gaps, files, bytes(size), lag]
+}
+
+fn grouped(offset: i64) -> String {
+    u64::try_from(offset).map_or_else(|_| offset.to_string(), count)
+}
+
+/// Names to the left, numbers to the right.
+fn aligned(line: &[String; COLUMNS.len()], widths: &[usize; COLUMNS.len()]) -> String {
+    let mut text = String::new();
+    for (at, (cell, &width)) in line.iter().zip(widths).enumerate() {
+        let _ = if at == 0 { write!(text, "{cell:<width$}") } else { write!(text, "  {cell:>width$}") };
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
+
+    use super::*;
+
+    async fn audited(objects: &[(&str, String)], broker: BTreeMap<i32, BrokerOffsets>) -> Report {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        for (path, content) in objects {
+            store.put(&Path::from(*path), content.clone().into()).await.unwrap();
+        }
+        audit::audit(&store, "iris", &broker, |_| ()).await.unwrap()
+    }
+
+    fn genesis(partition: &str) -> (String, String) {
+        let content = r#"{"format":1,"start":0,"topic":"t","writer":"w","created":"2026-11-21T07:00:00Z"}"#;
+        (format!("_ledger/iris/g0/{partition}/genesis.json"), content.into())
+    }
+
+    /// A gap of so many offsets from zero on.
+    fn gap(partition: &str, offsets: u64) -> (String, String) {
+        let content = format!(
+            r#"{{"format":1,"start":0,"end":{offsets},"kind":"gap","reason":"retention","writer":"w",
+                "attempt":"00000000-0000-0000-0000-000000000000","committed":"2026-11-21T07:00:00Z","files":[],
+                "counts":{{"records":0,"scored":0,"rejected":0,"filtered":0,"absent":{offsets}}}}}"#
+        );
+        (format!("_ledger/iris/g0/{partition}/00000000000000000000.json"), content)
+    }
+
+    #[tokio::test]
+    async fn a_clean_lake_ends_with_one_line_that_says_so() {
+        let objects = [genesis("p0000"), gap("p0000", 1_234_567), genesis("p0001")];
+        let objects = objects.each_ref().map(|(path, content)| (path.as_str(), content.clone()));
+        let broker = BTreeMap::from([(0, BrokerOffsets { earliest: 0, latest: 1_234_569 })]);
+        let report = audited(&objects, broker).await;
+        let expected = "\
+partition         offsets  scored  rejected  filtered     absent  claims  gaps  files  size  lag
+g0/p0000   [0, 1,234,567)       0         0         0  1,234,567       1     1      0   0 B    2
+g0/p0001           [0, 0)       0         0         0          0       0     0      0   0 B    -
+total           1,234,567       0         0         0  1,234,567       1     1      0   0 B    2
+
+clean: 1,234,567 offsets, each in exactly one place
+";
+        assert_eq!(render(&report), expected);
+    }
+
+    #[tokio::test]
+    async fn every_fault_stands_on_a_line_of_its_own() {
+        let strangers = [("scored/iris/a.txt", "x".into()), ("rejected/iris/b.txt", "x".into())];
+        let text = verdict(&audited(&strangers, BTreeMap::new()).await);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines[0].starts_with("fault: scored/iris/a.txt is in no claim"), "{text}");
+        assert_eq!(lines[2], "not clean: 2 faults");
+    }
+
+    #[tokio::test]
+    async fn faults_beyond_the_limit_are_summed_up() {
+        let names: Vec<String> = (0..1_200).map(|n| format!("scored/iris/{n}.txt")).collect();
+        let objects: Vec<_> = names.iter().map(|name| (name.as_str(), "x".to_owned())).collect();
+        let text = verdict(&audited(&objects, BTreeMap::new()).await);
+        assert!(text.ends_with("fault: and 1,100 more\nnot clean: 1,200 faults\n"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn an_empty_lake_is_not_made_to_sound_like_a_proof() {
+        let report = audited(&[], BTreeMap::new()).await;
+        assert_eq!(render(&report), "clean: there is nothing yet of dataset `iris` in this lake\n");
+    }
+
+    #[tokio::test]
+    async fn the_json_names_verdict_and_faults() {
+        let report = audited(&[("scored/iris/a.txt", "x".into())], BTreeMap::new()).await;
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!((&json["verdict"], &json["faults"]["found"]), (&"unclean".into(), &1.into()));
+        assert!(json["faults"]["named"][0].as_str().unwrap().starts_with("scored/iris/a.txt"), "{json}");
     }
 }

@@ -34,7 +34,7 @@ impl Broker {
         let address = broker.address();
         println!("listening on {address}");
         println!("try: alluvium produce --brokers {address} --topic iris --source iris --partitions 4");
-        stop_signal().await?;
+        super::run::Signals::new()?.next().await;
         broker.stop().await;
         Ok(Exit::Done)
     }
@@ -54,16 +54,5 @@ impl Broker {
             "the embedded broker isn't in this build; build it with `cargo build --release --features embedded`".into(),
         )
         .into())
-    }
-}
-
-/// Waits until somebody asks this process to stop.
-pub(super) async fn stop_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
     }
 }

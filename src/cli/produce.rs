@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, broker::stop_signal};
+use super::{Exit, run::Signals};
 use crate::{
     broker::{Broker, BrokerLimits, Compression},
     simulate::{
@@ -151,8 +151,11 @@ async fn follow(bar: &ProgressBar, sent: &Sent) -> std::convert::Infallible {
 }
 
 async fn stop_on_signal(stop: CancellationToken) {
-    match stop_signal().await {
-        Ok(()) => stop.cancel(),
+    match Signals::new() {
+        Ok(mut signals) => {
+            signals.next().await;
+            stop.cancel();
+        }
         Err(error) => tracing::warn!(%error, "Ctrl-C will end this at once: signals can't be caught"),
     }
 }

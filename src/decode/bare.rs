@@ -96,7 +96,9 @@ mod tests {
 
     #[test]
     fn a_record_without_them_is_left_alone() {
-        for json in ["", "{}", r#"{"a":"NaN"}"#, r#"{"a":nan,"b":inf,"c":+Infinity,"d":1e308,"e":01e999}"#, "\"\\", "é\""] {
+        for json in
+            ["", "{}", r#"{"a":"NaN"}"#, r#"{"a":nan,"b":inf,"c":+Infinity,"d":1e308,"e":01e999}"#, "\"\\", "é\""]
+        {
             assert_eq!(quote(json), None, "{json}");
         }
     }

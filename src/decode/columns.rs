@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, BooleanBuilder, Date32Builder, Float32Builder, Float64Builder, Int32Builder, Int64Builder, RecordBatch,
-        RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder, TimestampNanosecondBuilder,
+        ArrayRef, BooleanBuilder, Date32Builder, Float32Builder, Float64Builder, Int32Builder, Int64Builder,
+        RecordBatch, RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder, TimestampNanosecondBuilder,
     },
     datatypes::{DataType, Field as ArrowField, Schema, SchemaRef, TimeUnit},
 };
@@ -32,7 +32,9 @@ fn data_type(kind: FieldKind) -> DataType {
         FieldKind::Float64 => DataType::Float64,
         FieldKind::Bool => DataType::Boolean,
         FieldKind::String => DataType::Utf8,
-        FieldKind::Timestamp(TimestampFormat::Nanoseconds) => DataType::Timestamp(TimeUnit::Nanosecond, Some(UTC.into())),
+        FieldKind::Timestamp(TimestampFormat::Nanoseconds) => {
+            DataType::Timestamp(TimeUnit::Nanosecond, Some(UTC.into()))
+        }
         FieldKind::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
         FieldKind::Date => DataType::Date32,
     }
@@ -88,7 +90,9 @@ impl Column {
             FieldKind::Timestamp(TimestampFormat::Nanoseconds) => {
                 Self::Nanos(TimestampNanosecondBuilder::with_capacity(rows).with_timezone(UTC))
             }
-            FieldKind::Timestamp(_) => Self::Micros(TimestampMicrosecondBuilder::with_capacity(rows).with_timezone(UTC)),
+            FieldKind::Timestamp(_) => {
+                Self::Micros(TimestampMicrosecondBuilder::with_capacity(rows).with_timezone(UTC))
+            }
             FieldKind::Date => Self::Date(Date32Builder::with_capacity(rows)),
         }
     }

@@ -48,17 +48,24 @@ impl<'a> Values<'a> {
         Self { slots: vec![Slot::Absent; fields], orders: vec![MemberOrder::new(); nodes] }
     }
 
-    /// Reads one record, the whole of it, into the slots.
+    /// Reads one record, the whole of it, into the slots; after an error they hold nothing of meaning.
     pub(super) fn read(&mut self, root: &Node, json: &'a str) -> serde_json::Result<Shape> {
-        for slot in &mut self.slots {
-            *slot = Slot::Absent;
-        }
         let mut parser = serde_json::Deserializer::from_str(json);
         let shape = ValueOf { node: root, values: self }.deserialize(&mut parser)?;
         parser.end()?;
         Ok(shape)
     }
 
+    #[inline]
+    fn clear(&mut self, fields: &[usize]) {
+        for &field in fields {
+            if let Some(slot) = self.slots.get_mut(field) {
+                *slot = Slot::Absent;
+            }
+        }
+    }
+
+    #[inline]
     fn put(&mut self, fields: &[usize], value: Slot<'a>) {
         if let [field] = fields {
             if let Some(slot) = self.slots.get_mut(*field) {
@@ -155,7 +162,7 @@ impl<'a> Visitor<'a> for ValueOf<'_, 'a> {
     fn visit_map<A: MapAccess<'a>>(self, mut object: A) -> Result<Shape, A::Error> {
         let Self { node, values } = self;
         values.put_all(&node.fields, &Slot::Object);
-        values.put_all(&node.below, &Slot::Absent);
+        values.clear(&node.below);
         let mut place = 0;
         while let Some(member) = object.next_key_seed(NameIn { node, place, values: &mut *values })? {
             match member {

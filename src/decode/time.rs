@@ -8,7 +8,8 @@ const MICROS_DIGITS: usize = 6;
 
 /// Microseconds since 1970, UTC, of an RFC 3339 timestamp with any offset; what is finer is cut off.
 pub(super) fn rfc3339_micros(text: &str) -> Option<i64> {
-    usual_micros(text.as_bytes()).or_else(|| DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_micros()))
+    usual_micros(text.as_bytes())
+        .or_else(|| DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_micros()))
 }
 
 /// Days since 1970 of a date written `2026-11-21`.

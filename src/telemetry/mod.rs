@@ -28,8 +28,8 @@ pub fn init_logging(args: &LogArgs) {
 
 /// An error and what led to it, in one line.
 #[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 

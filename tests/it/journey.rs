@@ -70,7 +70,8 @@ async fn batch_equals_stream_row_for_row() {
     let stage = Stage::new(2).await;
     stage.send_flowers(2, 700).await;
     stage.send(1, vec![value("no json"), value("{}")]).await;
-    let (by_batch, by_stream) = (stage.settings("batch", ""), stage.settings("stream", "roll_rows = 100\nroll_age = \"1s\""));
+    let (by_batch, by_stream) =
+        (stage.settings("batch", ""), stage.settings("stream", "roll_rows = 100\nroll_age = \"1s\""));
     batch(by_batch.clone()).await;
     let running = Running::start(by_stream.clone()).await;
     until("the stream has all", async || running.committed() == 1402).await;
@@ -84,7 +85,9 @@ async fn batch_equals_stream_row_for_row() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_records_are_kept_byte_for_byte_with_a_reason() {
     let stage = Stage::new(1).await;
-    let row = |petal: &str| format!("{{\"sepal_length\":5.9,\"sepal_width\":3,\"petal_length\":1.4,\"petal_width\":{petal}}}");
+    let row = |petal: &str| {
+        format!("{{\"sepal_length\":5.9,\"sepal_width\":3,\"petal_length\":1.4,\"petal_width\":{petal}}}")
+    };
     let large = format!("{{\"note\":\"{}\"}}", "x".repeat(4096));
     let bad: Vec<(Reason, Record)> = vec![
         (Reason::NotJson, value("\u{0}\u{1}not json")),
@@ -95,7 +98,10 @@ async fn bad_records_are_kept_byte_for_byte_with_a_reason() {
         (Reason::TooLarge, value(large)),
         (Reason::EventTime, Record { timestamp_ms: 1000, ..flower(1) }),
     ];
-    assert_eq!(bad.iter().map(|(reason, _)| *reason).collect::<std::collections::BTreeSet<_>>().len(), Reason::ALL.len());
+    assert_eq!(
+        bad.iter().map(|(reason, _)| *reason).collect::<std::collections::BTreeSet<_>>().len(),
+        Reason::ALL.len()
+    );
     let mut records: Vec<Record> = bad.iter().map(|(_, record)| record.clone()).collect();
     records[0].headers = [("trace".to_owned(), vec![0, 255])].into();
     records.push(flower(7));
@@ -107,7 +113,10 @@ async fn bad_records_are_kept_byte_for_byte_with_a_reason() {
     assert_eq!((summary.tally.counts.scored, summary.tally.counts.rejected), (1, 7));
     let rejects = rejected(&settings).await;
     assert_eq!(texts(&rejects, "reason"), bad.iter().map(|(reason, _)| reason.code()).collect::<Vec<_>>());
-    assert_eq!(binaries(&rejects, "_value"), records[..7].iter().map(|record| record.value.clone()).collect::<Vec<_>>());
+    assert_eq!(
+        binaries(&rejects, "_value"),
+        records[..7].iter().map(|record| record.value.clone()).collect::<Vec<_>>()
+    );
     assert_eq!(binaries(&rejects, "_key")[4], Some(b"tombstone".to_vec()));
     assert_clean(&settings).await;
 }
@@ -146,10 +155,8 @@ async fn events_of_many_hours_go_to_their_own_folders_and_cut_a_segment_early() 
     assert!(summary.tally.segments >= 10, "each claim holds at most four hours: {}", summary.tally.segments);
     assert_eq!(places(&scored(&settings).await), all_offsets(1, 60));
     let folder = stage.lake_folder("lake").join("scored").join(DATASET);
-    let hours: usize = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|date| std::fs::read_dir(date.unwrap().path()).unwrap().count())
-        .sum();
+    let hours: usize =
+        std::fs::read_dir(folder).unwrap().map(|date| std::fs::read_dir(date.unwrap().path()).unwrap().count()).sum();
     assert_eq!(hours, 6);
     assert_clean(&settings).await;
 }

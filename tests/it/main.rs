@@ -1,7 +1,8 @@
 //! Whole journeys: real brokers, real stores, the real binary.
 
-#[cfg(feature = "embedded")]
+#![cfg(feature = "embedded")]
+
+mod duckdb;
 mod journey;
-#[cfg(feature = "embedded")]
 mod s3;
 mod support;

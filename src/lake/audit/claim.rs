@@ -6,7 +6,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::Fault;
 use crate::{
-    lake::{Claim, Counts, FileEntry, FileKind, Genesis, Kind, claim::FORMAT, names},
+    lake::{Claim, FileEntry, FileKind, Genesis, Kind, claim::FORMAT, names},
     offset::LaneId,
 };
 

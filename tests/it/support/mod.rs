@@ -1,8 +1,8 @@
 //! What the tests stand on.
 
 pub mod lake;
+pub mod parts;
 pub mod s3;
-#[cfg(feature = "embedded")]
 pub mod stage;
 
 use std::time::Duration;

@@ -51,7 +51,7 @@ impl S3Server {
                             Some(lock) => Some(lock.lock_owned().await),
                             None => None,
                         };
-                        service.call(request).await
+                        Service::call(&service, request).await
                     }
                 });
                 tokio::spawn(async move {

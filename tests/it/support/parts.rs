@@ -1,7 +1,5 @@
 //! The parts that a test needs from the machine, and what happens when they aren't there: the test says so and passes,
 //! unless `ALLUVIUM_TEST_ALL_PARTS=1` makes a missing part a failure.
-// Each test binary compiles this and uses its share.
-#![allow(dead_code)]
 
 use std::{
     env,

@@ -1,13 +1,13 @@
 //! Readers' engines over a lake that the built binary made: DuckDB with every query of `sink/queries`, and ClickHouse
 //! with its load script.
 
-mod parts;
-
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::OnceLock,
 };
+
+use crate::support::parts;
 
 const RECORDS: u64 = 20_000;
 const PARTITIONS: u64 = 3;
