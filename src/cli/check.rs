@@ -103,13 +103,13 @@ async fn ask_broker(settings: &Settings, report: &mut Report<'_>) -> io::Result<
 
 /// How many offsets the partitions keep; a partition without a leader is an error.
 async fn offsets(broker: &Broker, topic: &str, partitions: &[i32]) -> Result<u64, BrokerError> {
-    let kept = async |partition: i32| {
+    let kept = stream::iter(partitions.to_vec()).map(|partition| async move {
         let partition = broker.partition(topic, partition).await?;
         let (earliest, latest) = (partition.earliest().await?, partition.latest().await?);
         Ok(u64::try_from(latest.saturating_sub(earliest)).unwrap_or(0))
-    };
-    let each = stream::iter(partitions).map(|&partition| kept(partition)).buffer_unordered(PARTITIONS_ASKED_MAX);
-    each.try_fold(0, async |sum: u64, kept| Ok(sum.saturating_add(kept))).await
+    });
+    let add = |sum: u64, kept| async move { Ok(sum.saturating_add(kept)) };
+    kept.buffer_unordered(PARTITIONS_ASKED_MAX).try_fold(0, add).await
 }
 
 async fn lake(settings: &LakeSettings) -> Answer {

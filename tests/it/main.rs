@@ -2,6 +2,7 @@
 
 #![cfg(feature = "embedded")]
 
+mod check;
 mod duckdb;
 mod journey;
 mod s3;

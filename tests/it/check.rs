@@ -2,8 +2,13 @@
 
 use std::{fs, net::TcpListener, path::Path, process::Output};
 
-use assert_cmd::Command;
 use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::support::{
+    LIMIT,
+    stage::{Stage, TOPIC},
+};
 
 /// A pipeline file whose model is missing, in a folder of its own.
 fn pipeline(brokers: &str, more: &str) -> TempDir {
@@ -16,19 +21,20 @@ fn pipeline(brokers: &str, more: &str) -> TempDir {
     folder
 }
 
-fn check(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::cargo_bin("alluvium").unwrap();
-    command.current_dir(folder).args(["check", "pipeline.toml"]).args(arguments).output().unwrap()
+async fn check(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_alluvium"));
+    let command = command.current_dir(folder).args(["check", "pipeline.toml"]).args(arguments).kill_on_drop(true);
+    tokio::time::timeout(LIMIT, command.output()).await.expect("the check ends").unwrap()
 }
 
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-#[test]
-fn a_faulty_file_is_told_on_stdout_and_ends_with_two() {
+#[tokio::test]
+async fn a_faulty_file_is_told_on_stdout_and_ends_with_two() {
     let folder = pipeline("localhost:9092", "rol_rows = 10\ngeneration = -1");
-    let output = check(folder.path(), &[]);
+    let output = check(folder.path(), &[]).await;
     let wanted = "pipeline.toml:12:1: unknown key \"rol_rows\" in [lake]; did you mean \"roll_rows\"?\n\
                   pipeline.toml:13:14: generation takes a whole number from 0 to 4294967295, not -1\n\
                   2 faults in pipeline.toml\n";
@@ -36,10 +42,10 @@ fn a_faulty_file_is_told_on_stdout_and_ends_with_two() {
     assert!(output.stderr.is_empty());
 }
 
-#[test]
-fn faults_are_data_for_scripts() {
+#[tokio::test]
+async fn faults_are_data_for_scripts() {
     let folder = pipeline("localhost:9092", "rol_rows = 10");
-    let output = check(folder.path(), &["--json"]);
+    let output = check(folder.path(), &["--json"]).await;
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(2));
     let wanted = serde_json::json!({
@@ -55,19 +61,19 @@ fn faults_are_data_for_scripts() {
     assert_eq!(report, wanted);
 }
 
-#[test]
-fn a_missing_file_is_an_error_that_ends_with_two() {
+#[tokio::test]
+async fn a_missing_file_is_an_error_that_ends_with_two() {
     let folder = tempfile::tempdir().unwrap();
-    let output = check(folder.path(), &[]);
+    let output = check(folder.path(), &[]).await;
     assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(2), true));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.starts_with("error: can't read the pipeline file pipeline.toml: "), "{error}");
 }
 
-#[test]
-fn offline_asks_neither_the_broker_nor_the_lake() {
+#[tokio::test]
+async fn offline_asks_neither_the_broker_nor_the_lake() {
     let folder = pipeline("localhost:9092", "");
-    let output = check(folder.path(), &["--offline"]);
+    let output = check(folder.path(), &["--offline"]).await;
     let told = stdout(&output);
     let lines: Vec<_> = told.lines().collect();
     assert_eq!(output.status.code(), Some(1));
@@ -77,13 +83,47 @@ fn offline_asks_neither_the_broker_nor_the_lake() {
     assert!(!folder.path().join("lake").exists());
 }
 
-#[test]
-fn one_failed_check_does_not_hide_the_next() {
+#[tokio::test]
+async fn one_failed_check_does_not_hide_the_next() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let folder = pipeline(&nobody.to_string(), "[limits]\nconnect_timeout = \"200ms\"");
-    let output = check(folder.path(), &[]);
+    let output = check(folder.path(), &[]).await;
     let told = stdout(&output);
     let begin: Vec<_> = told.lines().map(|line| line.get(..20).unwrap_or(line).trim_end()).collect();
     assert_eq!(begin, ["ok    pipeline file", "FAIL  model", "FAIL  broker", "ok    lake"], "{told}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn when_all_is_well_every_line_says_so() {
+    let stage = Stage::new(3).await;
+    stage.send_flowers(2, 5).await;
+    fs::write(stage.folder.path().join("pipeline.toml"), stage.pipeline("lake", "")).unwrap();
+    let output = check(stage.folder.path(), &[]).await;
+    let told = stdout(&output);
+    let lines: Vec<_> = told.lines().collect();
+    let model = lines.get(1).copied().unwrap_or_default();
+    assert!(model.starts_with("ok    model          iris@"), "{told}");
+    let broker = format!("ok    broker         reached through {}", stage.embedded.address());
+    let topic = format!("ok    topic          {TOPIC} has 3 partitions");
+    let wanted = [
+        "ok    pipeline file  pipeline.toml",
+        model,
+        &broker,
+        &topic,
+        "ok    partitions     all have leaders, and keep 10 offsets",
+        "ok    lake           lake creates an object once and only once",
+    ];
+    assert_eq!(lines, wanted);
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_missing_topic_is_told() {
+    let stage = Stage::new(1).await;
+    let folder = pipeline(&stage.embedded.address().to_string(), "[limits]\nrequest_timeout = \"1s\"");
+    let output = check(folder.path(), &[]).await;
+    let told = stdout(&output);
+    assert!(told.lines().any(|line| line.starts_with("FAIL  topic ") && line.contains("iris")), "{told}");
     assert_eq!(output.status.code(), Some(1));
 }
