@@ -1,5 +1,8 @@
 //! Arguments, telemetry, run, exit code.
 
+// A command's whole work is one future; laying it out goes deeper than the compiler's default.
+#![recursion_limit = "256"]
+
 use std::process::ExitCode;
 
 use alluvium::{cli::Cli, telemetry};

@@ -90,11 +90,10 @@ impl Cause {
         Self::new(BrokerErrorKind::Transient, text, "listen on another port")
     }
 
-    /// Says which broker, unless rskafka did.
+    /// Says which broker, where rskafka does not or says it at length.
     pub(super) fn of_broker(mut self, broker: &str) -> Self {
-        if !self.text.contains(broker) {
-            self.text = format!("{broker}: {}", self.text);
-        }
+        let told = self.text.strip_prefix(&format!("error connecting to broker \"{broker}\": ")).unwrap_or(&self.text);
+        self.text = format!("{broker}: {}", told.strip_prefix("IO Error: ").unwrap_or(told));
         self
     }
 
@@ -150,7 +149,7 @@ fn of_connection(error: &ConnectionError) -> Cause {
     match error {
         ConnectionError::Metadata(error) => of_request(error),
         ConnectionError::RetryFailed(error) => of_retry(error),
-        ConnectionError::Transport { broker, error } => Cause::connection(format!("{broker}: {error}")),
+        ConnectionError::Transport { broker, error } => Cause::connection(error.to_string()).of_broker(broker),
         other => Cause::connection(other.to_string()),
     }
 }

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use tansu_broker::coordinator::group::administrator::Controller;
 use tansu_storage::StorageContainer;
 use tokio::{net::TcpListener, time::Instant};
@@ -65,7 +66,7 @@ impl EmbeddedBroker {
     }
 
     async fn serve(address: SocketAddr, storage: Url) -> Result<Self, BrokerError> {
-        let mut broker = Tansu::builder()
+        let build = Tansu::builder()
             .node_id(NODE)
             .cluster_id(CLUSTER)
             .incarnation_id(Uuid::new_v4())
@@ -73,9 +74,11 @@ impl EmbeddedBroker {
             .storage(storage)
             .listener(tcp(address)?)
             .silent(true)
-            .build()
-            .await
-            .map_err(|error| failed(error.to_string(), "check the file that it keeps its records in"))?;
+            .build();
+        // Boxed, as it is nested so deep that the compiler refuses to lay out what holds it.
+        let build: BoxFuture<'_, _> = Box::pin(build);
+        let mut broker =
+            build.await.map_err(|error| failed(error.to_string(), "check the file that it keeps its records in"))?;
         let serving = tokio::spawn(async move { broker.serve(Instant::now()).await });
         let mut broker = Self { address, serving: AbortOnDropHandle::new(serving) };
         broker.ready().await?;

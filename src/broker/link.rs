@@ -5,7 +5,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use rskafka::{
     BackoffConfig,
     client::{Client, ClientBuilder, error::Error},
@@ -47,10 +47,10 @@ impl Link {
     /// One call over the shared connection, which is given up if the call lost it.
     pub(super) async fn once<T, F>(&self, limit: Duration, call: impl FnOnce(Arc<Client>) -> F) -> Result<T, Cause>
     where
-        F: Future<Output = Result<T, Error>>,
+        F: Future<Output = Result<T, Error>> + Send,
     {
         let client = self.client().await?;
-        let outcome = within(limit, call(Arc::clone(&client))).await;
+        let outcome = within(limit, Box::pin(call(Arc::clone(&client)))).await;
         if outcome.as_ref().is_err_and(|cause| cause.connection_lost) {
             self.forget(&client).await;
         }
@@ -90,13 +90,14 @@ async fn connect(broker: &str, limit: Duration) -> Result<Client, Cause> {
         .max_message_size(FRAME_BYTES_MAX)
         .backoff_config(no_retries)
         .build();
-    within(limit, build).await.map_err(|cause| cause.of_broker(broker))
+    within(limit, Box::pin(build)).await.map_err(|cause| cause.of_broker(broker))
 }
 
 /// Waits for an answer, but not for ever.
-pub(super) async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, Error>>) -> Result<T, Cause> {
-    // Boxed, as rskafka's futures are nested so deep that the compiler refuses to lay out what holds them.
-    match timeout(limit, Box::pin(call)).await {
+///
+/// The call comes boxed: rskafka's futures are nested so deep that the compiler refuses to lay out what holds them.
+pub(super) async fn within<T>(limit: Duration, call: BoxFuture<'_, Result<T, Error>>) -> Result<T, Cause> {
+    match timeout(limit, call).await {
         Ok(answer) => answer.map_err(Cause::from),
         Err(_) => Err(Cause::no_answer(limit)),
     }

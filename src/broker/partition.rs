@@ -25,8 +25,9 @@ use crate::{
     record::{Batch, Record},
 };
 
-/// Asks for as little as there is: brokers send at least one batch, however large.
-const ONE_BATCH: i32 = 1;
+/// What a fetch that only looks asks for. Most brokers send at least one batch, but the embedded one's file storage
+/// sends nothing at all if the first record is larger.
+const LOOK_BYTES_MAX: i32 = 64 << 10;
 /// How long the broker may hold back a fetch that only looks what is there.
 const LOOK_WAIT: Duration = Duration::from_millis(10);
 
@@ -41,12 +42,15 @@ pub enum Compression {
     Zstd,
 }
 
-/// A partition of a topic. Dropping any of its futures half-way is harmless.
+/// A partition of a topic.
+///
+/// Dropping any of its futures half-way is harmless. But the broker answers in order, what nobody waits for any more
+/// too, so after a dropped fetch the next answer may come later by that fetch's wait.
 #[derive(Debug)]
 pub struct Partition {
     link: Arc<Link>,
     topic: Arc<str>,
-    partition: i32,
+    number: i32,
     /// None after a failure: the next call connects anew.
     client: Mutex<Option<Arc<PartitionClient>>>,
 }
@@ -59,8 +63,8 @@ struct Fetched {
 }
 
 impl Partition {
-    pub(super) async fn open(link: Arc<Link>, topic: &str, partition: i32) -> Result<Self, BrokerError> {
-        let this = Self { link, topic: topic.into(), partition, client: Mutex::new(None) };
+    pub(super) async fn open(link: Arc<Link>, topic: &str, number: i32) -> Result<Self, BrokerError> {
+        let this = Self { link, topic: topic.into(), number, client: Mutex::new(None) };
         let partition = &this;
         // A topic just created may be unknown for a moment, to some of the brokers.
         let attempt = |left| async move { partition.client(left).await.map_err(Cause::or_later) };
@@ -78,7 +82,7 @@ impl Partition {
     pub async fn latest(&self) -> Result<i64, BrokerError> {
         let told = self.offset_at(OffsetAt::Latest).await?;
         // Some brokers tell an offset inside the last batch; what a fetch says beside its records is right everywhere.
-        match self.fetch_once(told, ONE_BATCH, LOOK_WAIT).await {
+        match self.fetch_once(told, LOOK_BYTES_MAX, LOOK_WAIT).await {
             Ok(fetched) => Ok(told.max(fetched.high_watermark)),
             Err(error) if error.kind() == BrokerErrorKind::OutOfRange => Ok(told),
             Err(error) => Err(error),
@@ -143,7 +147,7 @@ impl Partition {
             if last + 1 == offset {
                 return Ok(found);
             }
-            seen = self.fetch_once(last + 1, ONE_BATCH, LOOK_WAIT).await?;
+            seen = self.fetch_once(last + 1, LOOK_BYTES_MAX, LOOK_WAIT).await?;
             if seen.begins_at_or_after(offset) {
                 return Ok(found);
             }
@@ -155,7 +159,7 @@ impl Partition {
         let mut step = 1;
         loop {
             let from = (offset - step).max(0);
-            match self.fetch_once(from, ONE_BATCH, LOOK_WAIT).await {
+            match self.fetch_once(from, LOOK_BYTES_MAX, LOOK_WAIT).await {
                 Ok(seen) if !seen.begins_at_or_after(offset) => return Ok(Some(seen)),
                 Ok(_) if from == 0 => return Ok(None),
                 Ok(_) => step *= 2,
@@ -167,7 +171,7 @@ impl Partition {
 
     /// The record at exactly `offset`, if it is still kept.
     pub async fn record_at(&self, offset: i64) -> Result<Option<Record>, BrokerError> {
-        match self.fetch(offset, ONE_BATCH, self.link.limits.fetch_wait_max).await {
+        match self.fetch(offset, LOOK_BYTES_MAX, self.link.limits.fetch_wait_max).await {
             Ok(batch) => Ok(batch.records.into_iter().next().filter(|record| record.offset == offset)),
             Err(error) if error.kind() == BrokerErrorKind::OutOfRange => Ok(None),
             Err(error) => Err(error),
@@ -209,10 +213,10 @@ impl Partition {
     /// One call to the leader. After a failure that may pass, the next one is made over a new connection.
     async fn once<T, F>(&self, limit: Duration, call: impl FnOnce(Arc<PartitionClient>) -> F) -> Result<T, Cause>
     where
-        F: Future<Output = Result<T, Error>>,
+        F: Future<Output = Result<T, Error>> + Send,
     {
         let client = self.client(limit).await?;
-        let outcome = within(limit, call(client)).await;
+        let outcome = within(limit, Box::pin(call(client))).await;
         if outcome.as_ref().is_err_and(|cause| cause.kind == BrokerErrorKind::Transient || cause.unknown_topic) {
             *self.client.lock().await = None;
         }
@@ -228,13 +232,13 @@ impl Partition {
         let opened = self.link.once(limit, |cluster| async move {
             // rskafka would believe its old metadata, in which the partition may have no leader, for ever.
             cluster.list_topics().await?;
-            cluster.partition_client(&*self.topic, self.partition, UnknownTopicHandling::Error).await
+            cluster.partition_client(&*self.topic, self.number, UnknownTopicHandling::Error).await
         });
         Ok(Arc::clone(client.insert(Arc::new(opened.await?))))
     }
 
     fn error(&self, cause: Cause, doing: &'static str, offset: Option<i64>) -> BrokerError {
-        let place = Place { topic: Some(Arc::clone(&self.topic)), partition: Some(self.partition), offset };
+        let place = Place { topic: Some(Arc::clone(&self.topic)), partition: Some(self.number), offset };
         cause.at(doing, place)
     }
 }

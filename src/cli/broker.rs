@@ -14,7 +14,7 @@ Example:
   alluvium produce --brokers 127.0.0.1:9092 --topic iris --source iris --partitions 4
 
 Clients that speak Kafka's protocol can use it: current librdkafka and Java clients do. It is no broker for production.")]
-pub struct Broker {
+pub(super) struct Broker {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
     listen: String,
@@ -25,7 +25,7 @@ pub struct Broker {
 
 #[cfg(feature = "embedded")]
 impl Broker {
-    pub async fn run(self) -> anyhow::Result<Exit> {
+    pub(super) async fn run(self) -> anyhow::Result<Exit> {
         use crate::broker::{EmbeddedBroker, EmbeddedStorage};
 
         let listen = self.address().await?;
@@ -48,7 +48,7 @@ impl Broker {
 
 #[cfg(not(feature = "embedded"))]
 impl Broker {
-    pub async fn run(self) -> anyhow::Result<Exit> {
+    pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let Self { listen: _, file: _ } = self;
         Err(super::Usage(
             "the embedded broker isn't in this build; build it with `cargo build --release --features embedded`".into(),

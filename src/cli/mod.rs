@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use futures::future::BoxFuture;
 
 mod audit;
 mod batch;
@@ -66,18 +65,17 @@ pub struct Usage(pub String);
 
 impl Cli {
     pub async fn run(self) -> ExitCode {
-        // Boxed, since the compiler can't lay out all commands' futures in one.
-        let outcome: BoxFuture<'static, anyhow::Result<Exit>> = match self.command {
-            Command::Demo(command) => Box::pin(command.run()),
-            Command::Stream(command) => Box::pin(command.run()),
-            Command::Batch(command) => Box::pin(command.run()),
-            Command::Check(command) => Box::pin(command.run()),
-            Command::Audit(command) => Box::pin(command.run()),
-            Command::Train(command) => Box::pin(command.run()),
-            Command::Produce(command) => Box::pin(command.run()),
-            Command::Broker(command) => Box::pin(command.run()),
+        let outcome = match self.command {
+            Command::Demo(command) => command.run().await,
+            Command::Stream(command) => command.run().await,
+            Command::Batch(command) => command.run().await,
+            Command::Check(command) => command.run().await,
+            Command::Audit(command) => command.run().await,
+            Command::Train(command) => command.run().await,
+            Command::Produce(command) => command.run().await,
+            Command::Broker(command) => command.run().await,
         };
-        match outcome.await {
+        match outcome {
             Ok(Exit::Done) => ExitCode::SUCCESS,
             Ok(Exit::Failed) => ExitCode::from(1),
             Ok(Exit::Faulty) => ExitCode::from(2),

@@ -38,7 +38,7 @@ Examples:
 
 The same seed gives the same records in each partition, whatever the rate. A record that a broker did not acknowledge
 in time is sent again, so a topic may come to hold it twice.")]
-pub struct Produce {
+pub(super) struct Produce {
     /// The brokers to begin with; one that answers is enough.
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true)]
     brokers: Vec<String>,
@@ -84,7 +84,7 @@ enum Packing {
 }
 
 impl Produce {
-    pub async fn run(self) -> anyhow::Result<Exit> {
+    pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let broker = Broker::connect(&self.brokers, LIMITS).await?;
         let partitions = self.topic_partitions(&broker).await?;
         let (began, sent, stop) = (Instant::now(), Arc::new(Sent::default()), CancellationToken::new());

@@ -14,6 +14,16 @@ const MARK: &str = "\0bare ";
 /// The mark as JSON writes it.
 const MARK_IN_JSON: &str = "\\u0000bare ";
 
+/// Whether it may be a bare number that the parser stopped at. Most records that are no JSON end here, without being
+/// looked through.
+pub(super) fn is_at(json: &str, error: &serde_json::Error) -> bool {
+    let line = json.split('\n').nth(error.line().saturating_sub(1));
+    let Some((before, after)) = line.and_then(|line| line.split_at_checked(error.column())) else { return false };
+    let token_start = before.trim_end_matches(is_word).len();
+    let token_end = before.len() + after.find(|c| !is_word(c)).unwrap_or(after.len());
+    line.and_then(|line| line.get(token_start..token_end)).is_some_and(is_bare)
+}
+
 /// The record with its bare numbers quoted and marked; `None` if it has none.
 pub(super) fn quote(json: &str) -> Option<String> {
     let mut quoted = None;
@@ -23,7 +33,7 @@ pub(super) fn quote(json: &str) -> Option<String> {
         let at = json.len() - rest.len();
         let (token, after) = rest.split_at(token_len(rest));
         if is_bare(token) {
-            let out: &mut String = quoted.get_or_insert_default();
+            let out: &mut String = quoted.get_or_insert_with(|| String::with_capacity(2 * json.len()));
             for part in [&json[kept..at], "\"", MARK_IN_JSON, token, "\""] {
                 out.push_str(part);
             }

@@ -10,7 +10,7 @@ use arrow::{datatypes::SchemaRef, error::ArrowError};
 use self::{
     columns::Columns,
     parse::{Shape, Slot, Values},
-    refusal::Refusal,
+    refusal::{Refusal, utc},
     shape::Node,
     value::settle,
 };
@@ -81,8 +81,17 @@ pub struct Decoder {
 
 #[derive(Debug)]
 struct Planned {
-    field: Field,
+    /// Dotted, for people.
+    path: String,
+    kind: FieldKind,
     required: bool,
+}
+
+impl Planned {
+    fn new((index, field): (usize, &Field), event_time: EventTime) -> Self {
+        let required = !field.nullable || event_time == EventTime::Field(index);
+        Self { path: field.path.join("."), kind: field.kind, required }
+    }
 }
 
 /// Where a row's event time comes from.
@@ -93,14 +102,21 @@ enum EventSource {
 }
 
 /// The event window as of now.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Window {
     earliest_ms: i64,
     latest_ms: i64,
+    /// For people; once a batch, because every reject may need it.
+    shown: String,
 }
 
 impl Window {
-    fn contains(self, ms: i64) -> bool {
+    fn at(now_ms: i64, EventWindow { earliest_ms, ahead_ms }: EventWindow) -> Self {
+        let latest_ms = now_ms.saturating_add(ahead_ms);
+        Self { earliest_ms, latest_ms, shown: format!("{} to {}", utc(earliest_ms), utc(latest_ms)) }
+    }
+
+    fn contains(&self, ms: i64) -> bool {
         self.earliest_ms <= ms && ms <= self.latest_ms
     }
 }
@@ -109,10 +125,9 @@ impl Decoder {
     #[must_use]
     pub fn new(settings: &DecodeSettings) -> Self {
         let (root, nodes) = Node::tree(&settings.fields);
-        let required = |index, field: &Field| !field.nullable || settings.event_time == EventTime::Field(index);
-        let fields = settings.fields.iter().enumerate();
+        let planned = |field| Planned::new(field, settings.event_time);
         Self {
-            fields: fields.map(|(at, field)| Planned { field: field.clone(), required: required(at, field) }).collect(),
+            fields: settings.fields.iter().enumerate().map(planned).collect(),
             root,
             nodes,
             schema: columns::schema(&settings.fields),
@@ -133,19 +148,19 @@ impl Decoder {
         let too_many = |_| DecodeError::TooManyRecords { records: records.len() };
         let sources = 0..u32::try_from(records.len()).map_err(too_many)?;
         let event = self.event_source()?;
-        let window = self.window_at(now_ms);
+        let window = Window::at(now_ms, self.window);
         let mut values = Values::new(self.fields.len(), self.nodes);
-        let mut columns = Columns::new(self.fields.iter().map(|planned| planned.field.kind), records.len());
+        let mut columns = Columns::new(self.fields.iter().map(|planned| planned.kind), records.len());
         let (mut source, mut event_times) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
         let mut rejects = Vec::new();
         for (index, record) in sources.zip(records) {
-            match self.row(record, &mut values, event, window) {
+            match self.row(record, &mut values, event, &window) {
                 Ok(event_ms) => {
                     columns.push(&values.slots)?;
                     source.push(index);
                     event_times.push(event_ms);
                 }
-                Err(refusal) => rejects.push(reject(index, record, refusal, window)),
+                Err(refusal) => rejects.push(reject(index, record, refusal, &window)),
             }
         }
         let columns = columns.finish(self.schema())?;
@@ -154,18 +169,13 @@ impl Decoder {
 
     fn event_source(&self) -> Result<EventSource, DecodeError> {
         let EventTime::Field(index) = self.event_time else { return Ok(EventSource::Broker) };
-        match self.fields.get(index).map(|planned| planned.field.kind) {
+        match self.fields.get(index).map(|planned| planned.kind) {
             Some(FieldKind::Timestamp(TimestampFormat::Nanoseconds)) => {
                 Ok(EventSource::Field { index, units_per_ms: 1_000_000 })
             }
             Some(FieldKind::Timestamp(_)) => Ok(EventSource::Field { index, units_per_ms: 1_000 }),
             _ => Err(DecodeError::EventField { index }),
         }
-    }
-
-    fn window_at(&self, now_ms: i64) -> Window {
-        let EventWindow { earliest_ms, ahead_ms } = self.window;
-        Window { earliest_ms, latest_ms: now_ms.saturating_add(ahead_ms) }
     }
 
     /// Makes the values a row, and tells its event time.
@@ -175,13 +185,13 @@ impl Decoder {
         record: &'a Record,
         values: &mut Values<'a>,
         event: EventSource,
-        window: Window,
+        window: &Window,
     ) -> Result<i64, Refusal> {
         let json = self.text(record)?;
         match values.read(&self.root, json) {
             Ok(Shape::Object) => {}
             Ok(Shape::Other) => return Err(Refusal::not_an_object()),
-            Err(error) => return Err(self.unreadable(json, &error)),
+            Err(error) => return Err(self.unreadable(json, values, &error)),
         }
         self.settle(&mut values.slots)?;
         let event_ms = event_ms(event, record, &values.slots);
@@ -203,7 +213,7 @@ impl Decoder {
     #[inline]
     fn settle(&self, slots: &mut [Slot<'_>]) -> Result<(), Refusal> {
         let mut pairs = self.fields.iter().zip(slots.iter_mut());
-        match pairs.position(|(planned, slot)| settle(slot, planned.field.kind, planned.required).is_err()) {
+        match pairs.position(|(planned, slot)| settle(slot, planned.kind, planned.required).is_err()) {
             None => Ok(()),
             Some(first) => self.gravest(slots, first).map_or(Ok(()), Err),
         }
@@ -213,27 +223,30 @@ impl Decoder {
     #[cold]
     fn gravest(&self, slots: &mut [Slot<'_>], first: usize) -> Option<Refusal> {
         let pairs = self.fields.iter().zip(slots).skip(first);
-        let faults = pairs.filter_map(|(Planned { field, required }, slot)| {
-            let fault = settle(slot, field.kind, *required).err()?;
-            Some((field, slot, fault))
+        let faults = pairs.filter_map(|(planned, slot)| {
+            let fault = settle(slot, planned.kind, planned.required).err()?;
+            Some((planned, slot, fault))
         });
-        let (field, slot, fault) = faults.min_by_key(|(.., fault)| fault.reason())?;
-        Some(Refusal::field(field, slot, fault))
+        let (planned, slot, fault) = faults.min_by_key(|(.., fault)| fault.reason())?;
+        Some(Refusal::field(planned, slot, fault))
     }
 
     /// A record at which the parser stopped: no JSON, unless numbers that JSON can't write are all that is wrong with it.
     #[cold]
-    fn unreadable(&self, json: &str, error: &serde_json::Error) -> Refusal {
-        let Some(quoted) = bare::quote(json) else { return Refusal::not_json(error) };
-        let mut values = Values::new(self.fields.len(), self.nodes);
-        match values.read(&self.root, &quoted) {
+    fn unreadable(&self, json: &str, values: &mut Values<'_>, error: &serde_json::Error) -> Refusal {
+        let quoted = if bare::is_at(json, error) { bare::quote(json) } else { None };
+        let Some(quoted) = quoted else { return Refusal::not_json(error) };
+        let mut again = values.lend_order();
+        let refusal = match again.read(&self.root, &quoted) {
             Ok(Shape::Object) => {
-                bare::unmark(&mut values.slots);
-                self.gravest(&mut values.slots, 0).unwrap_or_else(Refusal::not_finite_elsewhere)
+                bare::unmark(&mut again.slots);
+                self.gravest(&mut again.slots, 0).unwrap_or_else(Refusal::not_finite_elsewhere)
             }
             Ok(Shape::Other) => Refusal::not_an_object(),
             Err(_) => Refusal::not_json(error),
-        }
+        };
+        values.take_order_back(again);
+        refusal
     }
 }
 
@@ -249,7 +262,7 @@ fn event_ms(event: EventSource, record: &Record, slots: &[Slot<'_>]) -> i64 {
     }
 }
 
-fn reject(source: u32, record: &Record, refusal: Refusal, window: Window) -> Reject {
+fn reject(source: u32, record: &Record, refusal: Refusal, window: &Window) -> Reject {
     let Refusal { reason, detail } = refusal;
     let event_ms = if window.contains(record.timestamp_ms) { record.timestamp_ms } else { window.earliest_ms };
     Reject { source, reason, detail, event_ms }

@@ -48,6 +48,15 @@ impl<'a> Values<'a> {
         Self { slots: vec![Slot::Absent; fields], orders: vec![MemberOrder::new(); nodes] }
     }
 
+    /// Values for a text that lives shorter, which go on with what these have learnt of the order of members.
+    pub(super) fn lend_order<'b>(&mut self) -> Values<'b> {
+        Values { slots: vec![Slot::Absent; self.slots.len()], orders: std::mem::take(&mut self.orders) }
+    }
+
+    pub(super) fn take_order_back(&mut self, from: Values<'_>) {
+        self.orders = from.orders;
+    }
+
     /// Reads one record, the whole of it, into the slots; after an error they hold nothing of meaning.
     pub(super) fn read(&mut self, root: &Node, json: &'a str) -> serde_json::Result<Shape> {
         let mut parser = serde_json::Deserializer::from_str(json);

@@ -4,8 +4,8 @@ use std::{borrow::Cow, fmt, str::Utf8Error};
 
 use chrono::{DateTime, SecondsFormat};
 
-use super::{Window, parse::Slot, value::Fault};
-use crate::record::{Field, FieldKind, Reason, TimestampFormat};
+use super::{Planned, Window, parse::Slot, value::Fault};
+use crate::record::{FieldKind, Reason, TimestampFormat};
 
 /// However long paths and values are; a longer detail is cut.
 pub(super) const DETAIL_BYTES_MAX: usize = 256;
@@ -53,8 +53,8 @@ impl Refusal {
         Self::new(Reason::NotANumber, "a member that is not a declared field is NaN or infinite".into())
     }
 
-    pub(super) fn field(field: &Field, slot: &Slot<'_>, fault: Fault) -> Self {
-        let (path, kind) = (field.path.join("."), kind_name(field.kind));
+    pub(super) fn field(Planned { path, kind, .. }: &Planned, slot: &Slot<'_>, fault: Fault) -> Self {
+        let kind = kind_name(*kind);
         let detail = match fault {
             Fault::Missing if *slot == Slot::Null => format!("{path} is null"),
             Fault::Missing => format!("{path} is missing"),
@@ -65,14 +65,12 @@ impl Refusal {
         Self::new(fault.reason(), detail)
     }
 
-    pub(super) fn event_time(event_ms: i64, window: Window) -> Self {
-        let (earliest, latest) = (utc(window.earliest_ms), utc(window.latest_ms));
-        let detail = format!("event time {} is outside {earliest} to {latest}", utc(event_ms));
-        Self::new(Reason::EventTime, detail)
+    pub(super) fn event_time(event_ms: i64, window: &Window) -> Self {
+        Self::new(Reason::EventTime, format!("event time {} is outside {}", utc(event_ms), window.shown))
     }
 }
 
-fn utc(ms: i64) -> Cow<'static, str> {
+pub(super) fn utc(ms: i64) -> Cow<'static, str> {
     match DateTime::from_timestamp_millis(ms) {
         Some(time) => time.to_rfc3339_opts(SecondsFormat::Millis, true).into(),
         None => format!("{ms} ms").into(),

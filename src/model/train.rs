@@ -163,7 +163,7 @@ fn draft(table: &Table, settings: &TrainSettings, train: &Part) -> Result<Manife
         classes: table.classes.clone(),
         training: None,
     };
-    draft.check().map_err(|fault| ModelError::Training(format!("such a model is not possible: {fault}")))?;
+    draft.check().map_err(|fault| ModelError::Choice(format!("such a model is not possible: {fault}")))?;
     Ok(draft)
 }
 
@@ -248,7 +248,8 @@ fn class_weights(labels: &[u8], classes: usize) -> Option<Vec<f32>> {
     (commonest / rarest > SKEW_MAX).then(|| counts.into_iter().map(balanced).collect())
 }
 
-/// Small random weights, as PyTorch's `nn.Linear` begins. An input that is nought in every training row begins, and
+/// Random weights after He, which keep a signal's size through rectifiers, and no bias: smaller ones, as PyTorch begins
+/// with, left whole narrow layers silent for good. An input that is nought in every training row begins, and
 /// so stays, at nought: it has nothing to say.
 #[allow(clippy::cast_precision_loss, reason = "a width is at most 16,384")]
 fn initial_layers(widths: &[usize], input: &[f32], rng: &mut ChaCha8Rng) -> Vec<Layer> {
@@ -256,9 +257,9 @@ fn initial_layers(widths: &[usize], input: &[f32], rng: &mut ChaCha8Rng) -> Vec<
         .windows(2)
         .map(|pair| {
             let (inputs, outputs) = (pair[0], pair[1]);
-            let limit = 1.0 / (inputs as f32).sqrt();
-            let mut draw = |count: usize| (0..count).map(|_| rng.random_range(-limit..limit)).collect();
-            Layer { inputs, outputs, weight: draw(inputs * outputs), bias: draw(outputs) }
+            let limit = (6.0 / inputs as f32).sqrt();
+            let weight = (0..inputs * outputs).map(|_| rng.random_range(-limit..limit)).collect();
+            Layer { inputs, outputs, weight, bias: vec![0.0; outputs] }
         })
         .collect();
     if let Some(first) = layers.first_mut() {

@@ -152,8 +152,14 @@ mod tests {
 
     #[test]
     fn the_first_records_of_seed_1_never_change() {
-        assert_eq!(lines(1, 0, 3), ["", "", ""]);
-        assert_eq!(lines(1, 1, 1), [""]);
+        let first = [
+            r#"{"id":0,"sepal_length":6.3,"sepal_width":2.7,"petal_length":4.2,"petal_width":1.3,"species":"versicolor"}"#,
+            r#"{"id":1,"sepal_length":5.3,"sepal_width":3.6,"petal_length":1.3,"petal_width":0.4,"species":"setosa"}"#,
+            r#"{"id":2,"sepal_length":4.6,"sepal_width":3.4,"petal_length":1.6,"petal_width":0.3,"species":"setosa"}"#,
+        ];
+        assert_eq!(lines(1, 0, 3), first);
+        let other = r#"{"id":0,"sepal_length":7.5,"sepal_width":3.0,"petal_length":6.3,"petal_width":2.2,"species":"virginica"}"#;
+        assert_eq!(lines(1, 1, 1), [other]);
     }
 
     #[test]

@@ -32,8 +32,8 @@ import json, sys
 from chdb import session
 lake, script = sys.argv[1], sys.argv[2]
 script = open(script).read()
-assert "'sink/lake/scored" in script
-script = script.replace("'sink/lake/scored", "'" + lake + "/scored")
+assert "'sink/lake/scored/iris/" in script
+script = script.replace("'sink/lake/scored/iris/", "'" + lake + "/scored/demo/")
 db = session.Session()
 db.query("CREATE DATABASE warehouse")
 db.query("USE warehouse")

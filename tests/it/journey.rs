@@ -162,20 +162,6 @@ async fn events_of_many_hours_go_to_their_own_folders_and_cut_a_segment_early() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_retention_took_is_claimed_as_a_gap() {
-    let stage = Stage::new(1).await;
-    stage.send_flowers(1, 100).await;
-    let settings = stage.settings("lake", "");
-    batch(settings.clone()).await;
-    stage.send_flowers(1, 100).await;
-    delete_before(&stage, 150).await;
-    let summary = batch(settings.clone()).await;
-    assert_eq!((summary.tally.counts.scored, summary.tally.counts.absent), (50, 50));
-    assert_eq!(places(&scored(&settings).await).len(), 150);
-    assert_clean(&settings).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_was_created_again_stops_the_lane_until_a_new_generation() {
     let stage = Stage::new(1).await;
     stage.send_flowers(1, 100).await;
@@ -240,12 +226,6 @@ async fn a_flood_of_rejects_stays_inside_the_memory_budget() {
 async fn admin(stage: &Stage) -> rskafka::client::Client {
     let brokers = vec![stage.embedded.address().to_string()];
     rskafka::client::ClientBuilder::new(brokers).build().await.unwrap()
-}
-
-async fn delete_before(stage: &Stage, offset: i64) {
-    let handling = rskafka::client::partition::UnknownTopicHandling::Retry;
-    let partition = admin(stage).await.partition_client(TOPIC, 0, handling).await.unwrap();
-    partition.delete_records(offset, 5_000).await.unwrap();
 }
 
 async fn recreate(stage: &Stage) {

@@ -2,6 +2,7 @@
 
 #![cfg(feature = "embedded")]
 
+mod broker;
 mod check;
 mod duckdb;
 mod journey;

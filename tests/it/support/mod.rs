@@ -3,6 +3,7 @@
 pub mod lake;
 pub mod parts;
 pub mod s3;
+pub mod scripted;
 pub mod stage;
 
 use std::time::Duration;
