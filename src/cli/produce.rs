@@ -36,8 +36,8 @@ Examples:
   alluvium produce --brokers localhost:9092 --topic iris --source iris --partitions 4
   alluvium produce --brokers localhost:9092 --topic iris --source iris --count 60000 --rate 1000 --compression zstd
 
-The same seed gives the same records in each partition, whatever the rate. A record that a broker did not acknowledge
-in time is sent again, so a topic may come to hold it twice.")]
+The same seed gives the same records in each partition, whatever the rate. A record that a broker did not \
+acknowledge in time is sent again, so a topic may come to hold it twice.")]
 pub(super) struct Produce {
     /// The brokers to begin with; one that answers is enough.
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true)]
