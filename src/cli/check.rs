@@ -1,15 +1,183 @@
-//! `alluvium check`
+//! `alluvium check`: the pipeline file, then the world that it names.
+//!
+//! Owns: what is asked, and how the answers are shown. Does not own: the answers; the stages give them.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+use tokio::time::timeout;
 
-use super::Exit;
+use super::{Exit, Usage};
+use crate::{
+    broker::{Broker, BrokerError},
+    config::{self, ConfigError, Fault},
+    lake::{LakeSettings, Store},
+    model::Model,
+    pipeline::Settings,
+    telemetry::{chain, progress::count},
+};
 
-/// Not in this commit yet.
+/// For the store as a whole; its own retries go on for longer.
+const PROBE_TIMEOUT: Duration = Duration::from_mins(1);
+const PARTITIONS_ASKED_MAX: usize = 8;
+
+/// Check a pipeline file, and that its model, broker and lake are there
+///
+/// Tells every fault of the file at once. Then asks the model whether the fields fit it, the broker for the topic and
+/// its partitions, and the lake's store whether it can keep records exactly once. One line a check: ok, or what to do.
 #[derive(Debug, Args)]
-pub struct Check {}
+#[command(
+    after_help = "Example:\n  alluvium check pipelines/iris.toml\n  alluvium check pipelines/iris.toml --offline\n\n\
+                  Exit codes: 0 all is well, 1 a check failed, 2 the file has faults"
+)]
+pub(super) struct Check {
+    /// The pipeline file
+    #[arg(value_name = "PIPELINE.toml")]
+    pipeline: PathBuf,
+    /// Check the file and the model alone; ask neither the broker nor the lake
+    #[arg(long)]
+    offline: bool,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 impl Check {
-    pub async fn run(self) -> anyhow::Result<Exit> {
-        anyhow::bail!("`alluvium check` is not built yet")
+    pub(super) async fn run(self) -> anyhow::Result<Exit> {
+        let mut report = Report::new(&self.pipeline, self.json);
+        match config::load(&self.pipeline) {
+            Ok(settings) => self.ask(&settings, &mut report).await?,
+            Err(error @ ConfigError::Unreadable { .. }) => return Err(Usage(error.to_string()).into()),
+            Err(error) => report.faulty(error)?,
+        }
+        report.finish()
+    }
+
+    async fn ask(&self, settings: &Settings, report: &mut Report<'_>) -> io::Result<()> {
+        report.add("pipeline file", Ok(self.pipeline.display().to_string()))?;
+        report.add("model", model(settings))?;
+        if self.offline {
+            return Ok(());
+        }
+        ask_broker(settings, report).await?;
+        report.add("lake", lake(&settings.lake).await)
+    }
+}
+
+/// What a check found: for people, either way.
+type Answer = Result<String, String>;
+
+fn model(settings: &Settings) -> Answer {
+    let model = Model::load(&settings.model).map_err(|error| chain(&error))?;
+    let faults = model.check_fields(&settings.decode.fields);
+    if faults.is_empty() {
+        Ok(format!("{} fits the fields and tells {} classes apart", model.reference(), model.classes().len()))
+    } else {
+        Err(faults.join("; "))
+    }
+}
+
+/// Each question needs the answer to the one before.
+async fn ask_broker(settings: &Settings, report: &mut Report<'_>) -> io::Result<()> {
+    let (brokers, topic) = (&settings.source.brokers, &settings.source.topic);
+    let broker = match Broker::connect(brokers, settings.broker).await {
+        Ok(broker) => broker,
+        Err(error) => return report.add("broker", Err(chain(&error))),
+    };
+    report.add("broker", Ok(format!("reached through {}", brokers.join(", "))))?;
+    let partitions = match broker.partitions(topic).await {
+        Ok(partitions) => partitions,
+        Err(error) => return report.add("topic", Err(chain(&error))),
+    };
+    report.add("topic", Ok(format!("{topic} has {}", plural(partitions.len() as u64, "partition"))))?;
+    let offsets = offsets(&broker, topic, &partitions).await;
+    let told = offsets.map(|offsets| format!("all have leaders, and keep {}", plural(offsets, "offset")));
+    report.add("partitions", told.map_err(|error| chain(&error)))
+}
+
+/// How many offsets the partitions keep; a partition without a leader is an error.
+async fn offsets(broker: &Broker, topic: &str, partitions: &[i32]) -> Result<u64, BrokerError> {
+    let kept = stream::iter(partitions.to_vec()).map(|partition| async move {
+        let partition = broker.partition(topic, partition).await?;
+        let (earliest, latest) = (partition.earliest().await?, partition.latest().await?);
+        Ok(u64::try_from(latest.saturating_sub(earliest)).unwrap_or(0))
+    });
+    let add = |sum: u64, kept| async move { Ok(sum.saturating_add(kept)) };
+    kept.buffer_unordered(PARTITIONS_ASKED_MAX).try_fold(0, add).await
+}
+
+async fn lake(settings: &LakeSettings) -> Answer {
+    let store = Store::open(&settings.url).map_err(|error| chain(&error))?;
+    match timeout(PROBE_TIMEOUT, store.probe()).await {
+        Ok(Ok(())) => Ok(format!("{} creates an object once and only once", settings.url)),
+        Ok(Err(error)) => Err(chain(&error)),
+        Err(_) => Err(format!("{} did not answer within {} s", settings.url, PROBE_TIMEOUT.as_secs())),
+    }
+}
+
+fn plural(n: u64, what: &str) -> String {
+    format!("{} {what}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
+/// The outcome: line by line as it comes, or as JSON at the end.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    pipeline: &'a Path,
+    ok: bool,
+    faults: Vec<Fault>,
+    checks: Vec<Finding>,
+    #[serde(skip)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: &'static str,
+    ok: bool,
+    detail: String,
+}
+
+impl<'a> Report<'a> {
+    fn new(pipeline: &'a Path, json: bool) -> Self {
+        Self { pipeline, ok: true, faults: Vec::new(), checks: Vec::new(), json }
+    }
+
+    fn add(&mut self, check: &'static str, answer: Answer) -> io::Result<()> {
+        let ok = answer.is_ok();
+        let (Ok(detail) | Err(detail)) = answer;
+        if !self.json {
+            writeln!(io::stdout(), "{:<4}  {check:<13}  {detail}", if ok { "ok" } else { "FAIL" })?;
+        }
+        self.ok &= ok;
+        self.checks.push(Finding { check, ok, detail });
+        Ok(())
+    }
+
+    fn faulty(&mut self, error: ConfigError) -> io::Result<()> {
+        if !self.json {
+            writeln!(io::stdout(), "{error}")?;
+        }
+        if let ConfigError::Faulty { faults, .. } = error {
+            self.faults = faults;
+        }
+        self.ok = false;
+        Ok(())
+    }
+
+    fn finish(self) -> anyhow::Result<Exit> {
+        if self.json {
+            writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&self)?)?;
+        }
+        Ok(match self.ok {
+            true => Exit::Done,
+            false if self.faults.is_empty() => Exit::Failed,
+            false => Exit::Faulty,
+        })
     }
 }

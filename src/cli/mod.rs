@@ -52,6 +52,8 @@ pub enum Exit {
     Done,
     /// Something failed at run time, and was reported.
     Failed,
+    /// The pipeline file is wrong, and its faults were shown.
+    Faulty,
     /// The audit found a fault, and showed it.
     Unclean,
 }
@@ -76,6 +78,7 @@ impl Cli {
         match outcome {
             Ok(Exit::Done) => ExitCode::SUCCESS,
             Ok(Exit::Failed) => ExitCode::from(1),
+            Ok(Exit::Faulty) => ExitCode::from(2),
             Ok(Exit::Unclean) => ExitCode::from(3),
             Err(error) => {
                 eprintln!("error: {error:#}");

@@ -94,18 +94,18 @@ fn column_name(name: &str, taken: &mut HashSet<String>) -> Result<(), Refusal> {
 }
 
 pub(super) fn event_time(table: &mut Section<'_, '_>, fields: &[Declared]) -> Option<(EventTime, EventWindow)> {
-    let field = table.read_if_given(&keys::EVENT_FIELD, |given| event_field(fields, given));
+    let event_time =
+        table.read_or(&keys::EVENT_FIELD, EventTime::Broker, |given| event_field(fields, given).map(EventTime::Field));
     let earliest_ms = table.read(&keys::EARLIEST, value::time);
     let ahead_ms = table.number(&keys::AHEAD);
-    let event_time = field?.map_or(EventTime::Broker, EventTime::Field);
-    Some((event_time, EventWindow { earliest_ms: earliest_ms?, ahead_ms: ahead_ms? }))
+    Some((event_time?, EventWindow { earliest_ms: earliest_ms?, ahead_ms: ahead_ms? }))
 }
 
 /// The index of the timestamp field of that name.
 fn event_field(fields: &[Declared], given: &Given<'_>) -> Result<usize, Refusal> {
     let wanted = given.as_text()?;
-    let mut named = fields.iter().enumerate().filter(|(_, field)| field.name.as_deref() == Some(wanted));
-    match named.next() {
+    let mut found = fields.iter().enumerate().filter(|(_, field)| field.name.as_deref() == Some(wanted));
+    match found.next() {
         // One that could not be read has its own fault already.
         Some((index, Declared { field: None, .. })) => Ok(index),
         Some((index, Declared { field: Some(field), .. })) if is_timestamp(field) => Ok(index),

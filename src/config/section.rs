@@ -46,13 +46,14 @@ impl<'r, 'a> Section<'r, 'a> {
         }
     }
 
-    /// As [`Self::read`], but for a key whose absence means something of its own: `Some(None)`.
-    pub(super) fn read_if_given<T>(
+    /// As [`Self::read`], for a key whose default is no value of its own.
+    pub(super) fn read_or<T>(
         &mut self,
         key: &Key,
+        default: T,
         convert: impl Fn(&Given<'_>) -> Result<T, Refusal>,
-    ) -> Option<Option<T>> {
-        if self.has(key) { self.read(key, convert).map(Some) } else { Some(None) }
+    ) -> Option<T> {
+        if self.has(key) { self.read(key, convert) } else { Some(default) }
     }
 
     pub(super) fn number<T: TryFrom<u64>>(&mut self, key: &Key) -> Option<T> {

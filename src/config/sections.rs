@@ -30,7 +30,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let model = model(&mut reader.section("model"));
     let limits = limits(&mut reader.section("limits"));
     let lake = lake(&mut reader.section("lake"), limits.segment_hours_max);
-    let metrics = reader.section("metrics").read_if_given(&keys::LISTEN, address);
+    let metrics = reader.section("metrics").read_or(&keys::LISTEN, None, |given| address(given).map(Some));
 
     let (event_time, window) = event_time?;
     let fields = fields.into_iter().map(|declared| declared.field).collect::<Option<_>>()?;

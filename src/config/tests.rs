@@ -83,7 +83,7 @@ fn a_minimal_file_gets_the_documented_defaults() {
         limits: Limits {
             memory_bytes_max: 1 << 30,
             stop_timeout: Duration::from_secs(10),
-            retry_for_max: Duration::from_secs(300),
+            retry_for_max: Duration::from_mins(5),
             partitions_refresh: Duration::from_secs(30),
             cpu_threads: cores,
         },
