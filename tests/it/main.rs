@@ -3,6 +3,7 @@
 #![cfg(feature = "embedded")]
 
 mod broker;
+mod docs;
 mod duckdb;
 mod journey;
 mod s3;
