@@ -3,8 +3,8 @@
 //! Owns: reading TOML, variables, defaults, ranges, and telling every fault of the file at once, each with its place.
 //! Does not own: whether the world fits the file; `alluvium check` asks the broker, the model and the lake.
 //!
-//! A file goes through [`variables`], [`value`] (one value), [`section`] (one table), [`reader`] (the file) and
-//! [`sections`] (what it means). [`KEYS`] is the one list of what there is to write.
+//! A file goes through `variables`, `value` (one value), `section` (one table), `reader` (the file) and
+//! `sections` (what it means). [`KEYS`] is the one list of what there is to write.
 
 use std::{
     env, fmt,
