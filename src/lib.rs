@@ -1,4 +1,7 @@
 //! Alluvium reads a Kafka-compatible broker, scores every record, and lands the results as Parquet, each exactly once.
+//!
+//! What follows is `ARCHITECTURE.md`, the guided tour.
+#![doc = include_str!("../ARCHITECTURE.md")]
 
 pub mod offset;
 pub mod record;

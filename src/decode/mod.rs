@@ -2,8 +2,8 @@
 //!
 //! Owns: what makes a record a row, and what is wrong with one that is not. Does not own: where either goes.
 //!
-//! A record is read in one pass ([`parse`]) into a slot for each declared field; the slots are made to fit their fields
-//! ([`value`]); only a record in which all of them fit is appended to the columns, so that a reject leaves nothing behind.
+//! A record is read in one pass (`parse`) into a slot for each declared field; the slots are made to fit their fields
+//! (`value`); only a record in which all of them fit is appended to the columns, so that a reject leaves nothing behind.
 
 use arrow::{datatypes::SchemaRef, error::ArrowError};
 

@@ -10,16 +10,14 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-use crate::cli::LogArgs;
-
 /// Sends log lines to stderr, as text or JSON. A filter that can't be read is said, and `info` is used.
-pub fn init_logging(args: &LogArgs) {
-    let filter = EnvFilter::try_new(&args.filter).unwrap_or_else(|error| {
-        eprintln!("warning: --log {}: {error}; logging at info", args.filter);
+pub fn init_logging(filter: &str, json: bool) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
+        eprintln!("warning: --log {filter}: {error}; logging at info");
         EnvFilter::new("info")
     });
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(BesideBars);
-    if args.json {
+    if json {
         logs.json().init();
     } else {
         logs.with_ansi(io::stderr().is_terminal()).with_target(false).init();

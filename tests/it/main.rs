@@ -4,6 +4,7 @@
 
 mod broker;
 mod check;
+mod docs;
 mod duckdb;
 mod journey;
 mod s3;

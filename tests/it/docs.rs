@@ -1,0 +1,247 @@
+//! The documents say what the code does, and the code keeps the laws that the documents state.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what can't be read fails the test")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use alluvium::{config, record::Reason};
+
+const TABLE_BEGINS: &str = "<!-- The table of keys: what `alluvium::config::markdown()` says. -->\n";
+const TABLE_ENDS: &str = "<!-- The end of the table of keys. -->";
+
+/// Who may use whom; `telemetry` counts and tells, and knows nothing of the rest.
+const LAW: [(&str, &[&str]); 14] = [
+    ("lib", &[]),
+    ("main", &["cli", TELEMETRY]),
+    (
+        "cli",
+        &["config", "pipeline", "lane", "broker", "decode", "model", "lake", "record", "offset", SIMULATE, TELEMETRY],
+    ),
+    ("config", &["pipeline", "lane", "broker", "decode", "model", "lake", "record", "offset"]),
+    ("pipeline", &["lane", "broker", "decode", "model", "lake", "record", "offset", TELEMETRY]),
+    ("lane", &["broker", "decode", "model", "lake", "record", "offset"]),
+    ("broker", &["record", "offset"]),
+    ("decode", &["record", "offset"]),
+    ("model", &["record", "offset"]),
+    ("lake", &["record", "offset"]),
+    ("record", &["offset"]),
+    ("offset", &[]),
+    (SIMULATE, &["broker", "record"]),
+    (TELEMETRY, &[]),
+];
+const SIMULATE: &str = "simulate";
+const TELEMETRY: &str = "telemetry";
+
+#[test]
+fn the_readme_has_the_table_of_every_key() {
+    let readme = text("README.md");
+    let shown = readme.split_once(TABLE_BEGINS).and_then(|(_, rest)| rest.split_once(TABLE_ENDS));
+    let (shown, _) = shown.expect("the table stands between its two marks");
+    let table = config::markdown();
+    assert!(shown == table, "the table in the README is to be this:\n{table}");
+}
+
+#[test]
+fn the_readme_explains_every_reason_of_a_reject() {
+    let readme = text("README.md");
+    for reason in Reason::ALL {
+        assert!(readme.contains(&format!("| `{}` |", reason.code())), "`{reason}` has no row in the README");
+    }
+}
+
+#[test]
+fn the_pipeline_files_of_the_readme_are_sound() {
+    let readme = text("README.md");
+    let mut found = 0;
+    for block in readme.split("```toml\n").skip(1) {
+        let (block, _) = block.split_once("```").expect("the block ends");
+        if block.contains("[source]") {
+            config::parse(block, |_| None).unwrap_or_else(|faults| panic!("{faults:?}\n{block}"));
+            found += 1;
+        }
+    }
+    assert!(found > 0, "the README shows a pipeline file");
+}
+
+#[test]
+fn the_architecture_has_a_row_for_every_limit() {
+    let architecture = text("ARCHITECTURE.md");
+    let row_of =
+        |name: &str| architecture.lines().any(|line| line.starts_with('|') && line.contains(&format!("`{name}`")));
+    for (path, code) in sources() {
+        for name in limits_in(&code) {
+            assert!(row_of(name), "{name} of {} has no row in ARCHITECTURE.md", path.display());
+        }
+    }
+    for key in config::KEYS.iter().filter(|key| matches!(key.table, "lake" | "limits")) {
+        assert!(row_of(key.name), "`{}` of [{}] has no row in ARCHITECTURE.md", key.name, key.table);
+    }
+}
+
+#[test]
+fn what_the_architecture_names_is_there() {
+    let files = rust_files("src").into_iter().chain(rust_files("tests"));
+    let all: String = files.map(|path| fs::read_to_string(at(path)).unwrap()).collect();
+    for name in in_backticks(&text("ARCHITECTURE.md")) {
+        let (of, item) = name.rsplit_once("::").unwrap_or(("", name));
+        if of.is_empty() && item.matches('_').count() < 4 {
+            continue;
+        }
+        let declared = ["fn", "struct", "enum", "const", "trait"].map(|word| format!("{word} {item}"));
+        let is_there = declared.iter().any(|declared| followed_by_no_word(&all, declared));
+        assert!(is_there, "ARCHITECTURE.md names `{name}`, which is nowhere");
+    }
+}
+
+#[test]
+fn every_file_that_a_document_links_to_is_there() {
+    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
+        for link in text(document).split("](").skip(1).filter_map(|rest| rest.split_once(')')) {
+            let path = link.0.split('#').next().unwrap_or_default();
+            let elsewhere = path.is_empty() || path.contains("://");
+            assert!(elsewhere || at(path).exists(), "{document} links to {path}, which is not there");
+        }
+    }
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    for (path, code) in sources() {
+        let module = module_of(&path);
+        let Some((_, allowed)) = LAW.iter().find(|(name, _)| *name == module) else {
+            panic!("{} is not in the law: say where it stands", path.display());
+        };
+        for used in modules_used(&code) {
+            let lawful = used == module || allowed.contains(&used);
+            assert!(lawful, "{} uses `{used}`, which a file of `{module}` may not", path.display());
+        }
+    }
+}
+
+#[test]
+fn one_folder_names_the_broker_s_library_and_one_file_the_network_s() {
+    for (path, code) in sources() {
+        let names = |library: &str| code.contains(&format!("{library}::")) || code.contains(&format!("use {library}"));
+        assert!(!names("rskafka") || path.starts_with("src/broker"), "{} names rskafka", path.display());
+        assert!(!names("burn") || path.ends_with("src/model/network.rs"), "{} names burn", path.display());
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    for path in rust_files("src").into_iter().chain(rust_files("tests")).chain(rust_files("benches")) {
+        let code = fs::read_to_string(at(&path)).unwrap();
+        assert!(code.starts_with("//! "), "{} does not begin with what it is for", path.display());
+    }
+}
+
+fn at(path: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(at(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The files of the program, without comments and tests, by their paths from the repository's root.
+fn sources() -> Vec<(PathBuf, String)> {
+    let read = |path: PathBuf| {
+        let code = without_comments_and_tests(&fs::read_to_string(at(&path)).unwrap());
+        (path, code)
+    };
+    rust_files("src").into_iter().filter(|path| !path.ends_with("tests.rs")).map(read).collect()
+}
+
+fn rust_files(folder: impl AsRef<Path>) -> Vec<PathBuf> {
+    let mut files = vec![];
+    for entry in fs::read_dir(at(&folder)).unwrap() {
+        let path = folder.as_ref().join(entry.unwrap().file_name());
+        if at(&path).is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// A file's tests are its last module.
+fn without_comments_and_tests(code: &str) -> String {
+    let mut lines = code.lines().peekable();
+    let mut kept = String::new();
+    while let Some(line) = lines.next() {
+        let tests_begin =
+            line.trim() == "#[cfg(test)]" && lines.peek().is_some_and(|next| next.starts_with("mod tests {"));
+        if tests_begin {
+            break;
+        }
+        if !line.trim_start().starts_with("//") {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+/// `lane` for `src/lane.rs` and `src/lane/memory.rs`.
+fn module_of(path: &Path) -> String {
+    let first = path.strip_prefix("src").unwrap().components().next().unwrap();
+    let first = first.as_os_str().to_str().unwrap();
+    first.strip_suffix(".rs").unwrap_or(first).to_owned()
+}
+
+/// The modules of this crate that some code uses, by `use` or by path.
+fn modules_used(code: &str) -> BTreeSet<&str> {
+    let mut used = BTreeSet::new();
+    for rest in ["crate::", "alluvium::"].iter().flat_map(|root| code.split(root).skip(1)) {
+        match rest.strip_prefix('{') {
+            Some(group) => used.extend(firsts(group)),
+            None => used.extend(word(rest)),
+        }
+    }
+    used
+}
+
+/// `a` and `b` of `a::{c, d}, b::e};`
+fn firsts(group: &str) -> BTreeSet<&str> {
+    let (mut depth, mut from, mut firsts) = (0, 0, BTreeSet::new());
+    for (place, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            '}' | ',' if depth == 0 => {
+                firsts.extend(word(group.get(from..place).unwrap_or_default().trim_start()));
+                from = place + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    firsts
+}
+
+fn word(text: &str) -> Option<&str> {
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
+    text.get(..end).filter(|word| !word.is_empty())
+}
+
+/// `FIELDS_MAX` of `const FIELDS_MAX: usize = …`
+fn limits_in(code: &str) -> impl Iterator<Item = &str> {
+    code.split("const ").skip(1).filter_map(word).filter(|name| name.ends_with("_MAX"))
+}
+
+/// What stands in backticks in a Markdown text and could be the name of something in the code.
+fn in_backticks(markdown: &str) -> impl Iterator<Item = &str> {
+    let spans = markdown.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    spans.filter(|span| !span.is_empty() && span.chars().all(|c| c.is_ascii_alphanumeric() || "_:".contains(c)))
+}
+
+fn followed_by_no_word(code: &str, item: &str) -> bool {
+    code.split(item).skip(1).any(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
+}
