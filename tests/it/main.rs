@@ -3,7 +3,11 @@
 #![cfg(feature = "embedded")]
 
 mod broker;
+mod cli;
 mod duckdb;
+mod faults;
 mod journey;
 mod s3;
+#[cfg(unix)]
+mod signals;
 mod support;
