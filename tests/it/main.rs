@@ -4,8 +4,12 @@
 
 mod broker;
 mod check;
+mod cli;
 mod docs;
 mod duckdb;
+mod faults;
 mod journey;
 mod s3;
+#[cfg(unix)]
+mod signals;
 mod support;

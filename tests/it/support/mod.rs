@@ -2,6 +2,7 @@
 
 pub mod lake;
 pub mod parts;
+pub mod program;
 pub mod s3;
 pub mod scripted;
 pub mod stage;

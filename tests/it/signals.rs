@@ -1,0 +1,143 @@
+//! Signals to the running program: what was begun is finished, or recovered by the next start.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use alluvium::{lake::FileKind, pipeline::Settings};
+use tokio::{net::TcpListener, process::Child};
+
+use crate::support::{
+    lake::{places, rows},
+    program::{Ran, command, ended, pipeline_file, run, written},
+    stage::{DATASET, Stage, assert_clean, batch, flower, objects},
+    until,
+};
+
+/// Small fetches and small segments, so that there is always a segment in hand.
+const SMALL_FETCHES: &str = "[limits]\nfetch_wait = \"10ms\"\nfetch_bytes = \"16KiB\"\n";
+const SMALL_SEGMENTS: &str = "roll_rows = 200\nroll_age = \"200ms\"\n";
+const RECORDS: i64 = 30_000;
+
+fn signal(child: &Child, names: &[&str]) {
+    let pid = child.id().expect("it runs").to_string();
+    for name in names {
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+}
+
+/// One partition with a backlog, in many small batches.
+async fn backlog() -> Stage {
+    let stage = Stage::new(1).await;
+    for chunk in 0..RECORDS / 100 {
+        let first = usize::try_from(chunk * 100).unwrap();
+        stage.send(0, (first..first + 100).map(flower).collect()).await;
+    }
+    stage
+}
+
+async fn landed(settings: &Settings) -> Vec<(i32, i64)> {
+    rows(&objects(settings), FileKind::Scored, DATASET).await.map_or(vec![], |rows| places(&rows))
+}
+
+/// Starts the program on the stage's backlog, and waits until the first rows are in the lake.
+async fn started(mode: &str, stage: &Stage) -> Child {
+    let file = pipeline_file(stage, SMALL_FETCHES, SMALL_SEGMENTS);
+    let child = command([mode, file.to_str().unwrap(), "--json"]).spawn().unwrap();
+    let settings = stage.settings("lake", "");
+    until("the first rows are there", async || !landed(&settings).await.is_empty()).await;
+    child
+}
+
+/// The next run brings the rest, and each offset is there once.
+async fn assert_next_run_completes(stage: &Stage) {
+    let settings = stage.settings("lake", "");
+    let summary = batch(settings.clone()).await;
+    assert_eq!((summary.failures, summary.remaining), (vec![], 0));
+    assert_eq!(landed(&settings).await, (0..RECORDS).map(|offset| (0, offset)).collect::<Vec<_>>());
+    assert_clean(&settings).await;
+}
+
+fn figure(ran: &Ran, key: &str) -> i64 {
+    let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}"));
+    summary[key].as_i64().unwrap_or_else(|| panic!("no {key} in {summary}"))
+}
+
+async fn assert_stream_commits_and_exits(name: &str) {
+    let stage = backlog().await;
+    let child = started("stream", &stage).await;
+    signal(&child, &[name]);
+    let ran = ended(child).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stderr.contains("stopping: committing what is in hand"), "{ran:?}");
+    let settings = stage.settings("lake", "");
+    let there = i64::try_from(landed(&settings).await.len()).unwrap();
+    assert_eq!(figure(&ran, "records"), there, "the summary counts what is in the lake");
+    assert_clean(&settings).await;
+    assert_next_run_completes(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_makes_a_stream_commit_and_exit() {
+    assert_stream_commits_and_exits("TERM").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigint_makes_a_stream_commit_and_exit() {
+    assert_stream_commits_and_exits("INT").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_signals_end_a_stream_at_once_and_the_next_start_recovers() {
+    let stage = backlog().await;
+    let child = started("stream", &stage).await;
+    // Held still, so that it finds both when it goes on.
+    signal(&child, &["STOP", "TERM", "INT", "CONT"]);
+    let ran = ended(child).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(130), ""), "{ran:?}");
+    assert!(ran.stderr.contains("left at once"), "{ran:?}");
+    assert_next_run_completes(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_stream_is_recovered_by_the_next_start() {
+    let stage = backlog().await;
+    let child = started("stream", &stage).await;
+    signal(&child, &["KILL"]);
+    assert_eq!(ended(child).await.code, None);
+    assert_next_run_completes(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_batch_says_what_remains_and_the_next_one_finishes() {
+    let stage = backlog().await;
+    let child = started("batch", &stage).await;
+    signal(&child, &["TERM"]);
+    let ran = ended(child).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let (read, remaining) = (figure(&ran, "records"), figure(&ran, "remaining"));
+    assert!(read > 0 && remaining > 0, "{ran:?}");
+    assert_eq!(read + remaining, RECORDS);
+    let file = stage.folder.path().join("pipeline.toml");
+    let next = run(["batch", file.to_str().unwrap(), "--json"]).await;
+    assert_eq!((next.code, figure(&next, "records"), figure(&next, "remaining")), (Some(0), remaining, 0), "{next:?}");
+    assert_next_run_completes(&stage).await;
+}
+
+async fn said(log: &Path, words: &str) -> bool {
+    tokio::fs::read_to_string(log).await.is_ok_and(|log| log.contains(words))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_waits_for_a_dead_broker_can_be_ended() {
+    let stage = Stage::new(1).await;
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let text = stage.pipeline(stage.lake_folder("lake").to_str().unwrap(), "[limits]\nconnect_timeout = \"1h\"\n");
+    let file = written(&stage, &text.replace(&stage.embedded.address().to_string(), &dead));
+    let log = stage.folder.path().join("log");
+    let mut stream = command(["stream", file.to_str().unwrap()]);
+    let mut child = stream.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+    until("it asks again", async || said(&log, "the broker is asked again").await).await;
+    signal(&child, &["TERM"]);
+    let status = tokio::time::timeout(Duration::from_secs(30), child.wait()).await.expect("it ends").unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert!(said(&log, "error: interrupted before the first record was read").await);
+}

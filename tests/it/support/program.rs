@@ -1,0 +1,64 @@
+//! The program as a user runs it: arguments in; exit code, stdout and stderr out.
+
+use std::{ffi::OsStr, path::PathBuf, process::Stdio};
+
+use tokio::process::{Child, Command};
+
+use super::{LIMIT, stage::Stage};
+
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// The program, not started yet; it doesn't outlive the test.
+pub fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_alluvium"));
+    command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("ALLUVIUM_LOG");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// Runs it to its end.
+pub async fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Ran {
+    ended(command(arguments).spawn().unwrap()).await
+}
+
+pub async fn ended(child: Child) -> Ran {
+    let output = tokio::time::timeout(LIMIT, child.wait_with_output()).await.expect("the program ends").unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// A pipeline file on the stage's broker and lake; `more` may open tables, `lake` goes on in `[lake]`.
+pub fn pipeline_file(stage: &Stage, more: &str, lake: &str) -> PathBuf {
+    written(stage, &(stage.pipeline(stage.lake_folder("lake").to_str().unwrap(), more) + lake))
+}
+
+pub fn written(stage: &Stage, text: &str) -> PathBuf {
+    let path = stage.folder.path().join("pipeline.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+impl Ran {
+    /// Each part stands in stderr, and stdout is empty.
+    #[track_caller]
+    pub fn assert_refused(&self, code: i32, parts: &[&str]) {
+        assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""), "{}", self.stderr);
+        for part in parts {
+            assert!(self.stderr.contains(part), "`{part}` is missing in: {}", self.stderr);
+        }
+    }
+
+    /// Each part stands in stdout.
+    #[track_caller]
+    pub fn assert_told(&self, code: i32, parts: &[&str]) {
+        assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
+        for part in parts {
+            assert!(self.stdout.contains(part), "`{part}` is missing in: {}", self.stdout);
+        }
+    }
+}
