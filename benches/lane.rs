@@ -5,8 +5,8 @@
 //! ALLUVIUM_BENCH_RECORDS=10000000 cargo bench --bench lane -- --json
 //! ```
 //!
-//! The embedded broker runs in a process of its own, so that CPU and memory are those of the pipeline alone. Each round
-//! reads the topic bare, carries it into an empty lake, and reads it bare again.
+//! The embedded broker runs in a process of its own, and so does each run, so that CPU and memory are those of that run
+//! alone. A round reads the topic bare, carries it into an empty lake, and reads it bare again.
 #![expect(clippy::expect_used, reason = "a benchmark that can't run has nothing better to do than stop")]
 // A run's whole work is one future; laying it out goes deeper than the compiler's default.
 #![recursion_limit = "256"]
@@ -24,7 +24,7 @@ use std::{
 
 use alluvium::{
     broker::{Broker, Compression},
-    pipeline::{Mode, Pipeline, Settings},
+    pipeline::{Mode, Pipeline},
     simulate::{
         Source,
         feed::{self, Feed, Key, Sent},
@@ -39,7 +39,7 @@ use rskafka::client::{
     ClientBuilder,
     partition::{PartitionClient, UnknownTopicHandling},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 const PARTITIONS: i32 = 4;
@@ -48,20 +48,44 @@ const ROUNDS: usize = 3;
 /// Without `--bench`, as when all targets are tested, it is only shown that it works.
 const RECORDS_SHOWN: u64 = 10_000;
 
+const BARE: &str = "bare";
+const LANE: &str = "lane";
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let plan = Plan::from_environment()?;
-    let broker = BrokerProcess::start()?;
-    let settings = demo_settings(&broker.address, Path::new("lake"));
-    let value_bytes = fill(&settings, plan.records).await?;
-    let mut rounds = vec![];
-    for _ in 0..plan.rounds {
-        let before = bare(&settings, plan.records).await?;
-        let lane = lane(&broker.address, plan.records).await?;
-        let after = bare(&settings, plan.records).await?;
-        rounds.push(Round { bare: [before, after], lane });
+    match &*env::args().skip(1).collect::<Vec<_>>() {
+        [what, broker] if what == BARE => print_json(&bare(broker).await?),
+        [what, broker] if what == LANE => print_json(&lane(broker).await?),
+        _ => compare(&Plan::from_environment()?).await,
     }
-    Report::new(&plan, value_bytes, &rounds).print(plan.json)
+}
+
+async fn compare(plan: &Plan) -> anyhow::Result<()> {
+    let broker = BrokerProcess::start()?;
+    let value_bytes = fill(&broker.address, plan.records).await?;
+    let run = |what| run_apart(what, &broker.address, plan.records);
+    let round = |_| Ok(Round { before: run(BARE)?, lane: run(LANE)?, after: run(BARE)? });
+    let rounds = (0..plan.rounds).map(round).collect::<anyhow::Result<Vec<_>>>()?;
+    let report = Report::new(plan, value_bytes, &rounds);
+    if plan.json {
+        return print_json(&report);
+    }
+    report.print();
+    Ok(())
+}
+
+/// Runs this program again to measure one thing.
+fn run_apart(what: &str, broker: &str, records: u64) -> anyhow::Result<Measured> {
+    let run = Command::new(env::current_exe()?).args([what, broker]).stderr(Stdio::inherit()).output()?;
+    ensure!(run.status.success(), "the {what} run failed");
+    let measured: Measured = serde_json::from_slice(&run.stdout).context("read what a run measured")?;
+    ensure!(measured.records == records, "the {what} run saw {} of {records} records", measured.records);
+    Ok(measured)
+}
+
+fn print_json(what: &impl Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(what)?);
+    Ok(())
 }
 
 struct Plan {
@@ -93,7 +117,7 @@ struct BrokerProcess {
 impl BrokerProcess {
     fn start() -> anyhow::Result<Self> {
         let mut process = Command::new(env!("CARGO_BIN_EXE_alluvium"))
-            .args(["broker", "--listen", "127.0.0.1:0"])
+            .args(["broker", "--listen", "127.0.0.1:0", "--log", "error"])
             .stdout(Stdio::piped())
             .spawn()
             .context("start the broker")?;
@@ -115,7 +139,8 @@ impl Drop for BrokerProcess {
 }
 
 /// Fills the topic, and tells how many bytes of values it holds.
-async fn fill(settings: &Settings, records: u64) -> anyhow::Result<u64> {
+async fn fill(broker: &str, records: u64) -> anyhow::Result<u64> {
+    let settings = demo_settings(broker, Path::new("lake"));
     let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
     broker.create_topic(&settings.source.topic, PARTITIONS, 1).await?;
     let feed = Feed {
@@ -135,7 +160,8 @@ async fn fill(settings: &Settings, records: u64) -> anyhow::Result<u64> {
 }
 
 /// The bound: every partition fetched at once, the records dropped as they come.
-async fn bare(settings: &Settings, records: u64) -> anyhow::Result<Measured> {
+async fn bare(broker: &str) -> anyhow::Result<Measured> {
+    let settings = demo_settings(broker, Path::new("lake"));
     let client = ClientBuilder::new(settings.source.brokers.clone()).build().await?;
     let mut clients = vec![];
     for partition in 0..PARTITIONS {
@@ -143,7 +169,7 @@ async fn bare(settings: &Settings, records: u64) -> anyhow::Result<Measured> {
     }
     let bytes_max = settings.broker.fetch_bytes_max;
     let wait_ms = i32::try_from(settings.broker.fetch_wait_max.as_millis())?;
-    measure(records, async {
+    measure(async {
         let readers = clients.into_iter().map(|client| tokio::spawn(drain(client, bytes_max, wait_ms)));
         let readers: FuturesUnordered<_> = readers.collect();
         readers.map(|read| read?).try_fold(0, |sum, read| async move { Ok(sum + read) }).await
@@ -164,11 +190,11 @@ async fn drain(client: PartitionClient, bytes_max: i32, wait_ms: i32) -> anyhow:
 }
 
 /// A batch run into an empty lake.
-async fn lane(broker: &str, records: u64) -> anyhow::Result<Measured> {
+async fn lane(broker: &str) -> anyhow::Result<Measured> {
     let folder = folder();
     let settings = demo_settings(broker, folder.path());
     let pipeline = Pipeline::open(settings, Mode::Batch, CancellationToken::new()).await?;
-    measure(records, async {
+    measure(async {
         let summary = pipeline.run().await?;
         ensure!(summary.failures.is_empty(), "{}", summary.failures.join("\n"));
         Ok(summary.tally.counts.scored)
@@ -176,27 +202,23 @@ async fn lane(broker: &str, records: u64) -> anyhow::Result<Measured> {
     .await
 }
 
-/// What one piece of work took of this process.
+/// What a run took of its process, from the first fetch to the last record dropped or committed.
+#[derive(Serialize, Deserialize)]
 struct Measured {
+    records: u64,
     seconds: f64,
     cpu_seconds: f64,
     peak_bytes: Option<u64>,
 }
 
-async fn measure(records: u64, work: impl Future<Output = anyhow::Result<u64>>) -> anyhow::Result<Measured> {
-    let peak_begins_now = forget_peak();
+async fn measure(run: impl Future<Output = anyhow::Result<u64>>) -> anyhow::Result<Measured> {
     let (began, cpu_began) = (Instant::now(), ProcessTime::try_now()?);
-    let done = work.await?;
+    let records = run.await?;
     let (seconds, cpu_seconds) = (began.elapsed().as_secs_f64(), cpu_began.try_elapsed()?.as_secs_f64());
-    ensure!(done == records, "{done} of {records} records came through");
-    Ok(Measured { seconds, cpu_seconds, peak_bytes: peak_begins_now.then(peak_bytes).flatten() })
+    Ok(Measured { records, seconds, cpu_seconds, peak_bytes: peak_bytes() })
 }
 
-/// Lets the kernel's record of the peak begin anew; only Linux can.
-fn forget_peak() -> bool {
-    fs::write("/proc/self/clear_refs", "5").is_ok()
-}
-
+/// Resident, of this process; only Linux tells.
 fn peak_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -205,14 +227,18 @@ fn peak_bytes() -> Option<u64> {
 }
 
 struct Round {
-    bare: [Measured; 2],
+    before: Measured,
     lane: Measured,
+    after: Measured,
 }
 
 impl Round {
+    fn bare(&self) -> [&Measured; 2] {
+        [&self.before, &self.after]
+    }
+
     fn of_bare(&self) -> f64 {
-        let [before, after] = &self.bare;
-        f64::midpoint(before.seconds, after.seconds) / self.lane.seconds
+        f64::midpoint(self.before.seconds, self.after.seconds) / self.lane.seconds
     }
 }
 
@@ -232,14 +258,14 @@ struct Report {
 struct Figures {
     records_per_second: f64,
     cpu_seconds_per_million: f64,
-    /// Resident, of the whole process, in the worst run.
+    /// In the worst run.
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_bytes: Option<u64>,
 }
 
 impl Report {
     fn new(plan: &Plan, value_bytes: u64, rounds: &[Round]) -> Self {
-        let bare: Vec<_> = rounds.iter().flat_map(|round| &round.bare).collect();
+        let bare: Vec<_> = rounds.iter().flat_map(Round::bare).collect();
         let lane: Vec<_> = rounds.iter().map(|round| &round.lane).collect();
         Self {
             records: plan.records,
@@ -252,17 +278,12 @@ impl Report {
         }
     }
 
-    fn print(&self, json: bool) -> anyhow::Result<()> {
-        if json {
-            println!("{}", serde_json::to_string_pretty(self)?);
-            return Ok(());
-        }
+    fn print(&self) {
         let (records, mean_bytes) = (count(self.records), self.value_bytes / self.records.max(1));
         println!("{records} records of {mean_bytes} bytes, {PARTITIONS} partitions, {} rounds, medians\n", self.rounds);
         println!("{:16} {:>12} {:>9} {:>16} {:>12}", "", "records/s", "of bare", "CPU s/million", "peak memory");
         self.bare.print("bare fetch loop", 1.0);
         self.lane.print("the whole lane", self.lane_of_bare);
-        Ok(())
     }
 }
 
