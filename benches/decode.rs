@@ -8,6 +8,8 @@
 //! RFC 3339 takes: the usual shape, and any other.
 #![expect(clippy::expect_used, reason = "a benchmark that can't run has nothing better to do than stop")]
 
+mod common;
+
 use std::hint::black_box;
 
 use alluvium::{

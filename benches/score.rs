@@ -2,6 +2,8 @@
 
 #![allow(clippy::expect_used, reason = "a benchmark without its model has nothing to measure")]
 
+mod common;
+
 use std::{hint::black_box, path::PathBuf, sync::Arc};
 
 use alluvium::model::{Backend, Model, ModelSettings};

@@ -1,0 +1,99 @@
+//! What the benchmarks share: the binary's allocator, so that their figures are the product's, and the demo's stages.
+#![allow(dead_code, reason = "each benchmark takes what it needs")]
+
+use std::{fmt::Debug, path::Path, sync::Arc};
+
+use alluvium::{
+    config,
+    decode::Decoder,
+    lake::{Compression, Layout, Scored, Segment},
+    model::{Model, Scorer},
+    offset::{LaneId, OffsetRange},
+    pipeline::Settings,
+    record::{Batch, Record},
+    simulate::iris::Iris,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris");
+const SEED: u64 = 1;
+/// 2026-11-21T07:00:00Z
+const NOW_MS: i64 = 1_795_244_400_000;
+
+/// The pipeline of `alluvium demo`, between this broker and this lake.
+pub fn demo_settings(broker: &str, lake: &Path) -> Settings {
+    let variable = |name: &str| match name {
+        "BROKER" => Some(broker.to_owned()),
+        "MODEL" => Some(MODEL.to_owned()),
+        "LAKE" => Some(lake.display().to_string()),
+        "GENERATION" => Some("0".to_owned()),
+        _ => None,
+    };
+    config::parse(include_str!("../../src/cli/demo.toml"), variable).expect("the demo's pipeline file")
+}
+
+pub fn lane_id() -> LaneId {
+    LaneId { dataset: "bench".into(), generation: 0, partition: 0 }
+}
+
+/// A folder on the disk that is built on; the system's own folder for such things may be memory.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder for the lake")
+}
+
+/// The demo's stages from bytes to the lake's files.
+pub struct Stages {
+    decoder: Decoder,
+    scorer: Scorer,
+    layout: Arc<Layout>,
+}
+
+impl Stages {
+    pub fn new(compression: Compression) -> Self {
+        let mut settings = demo_settings("localhost:9092", Path::new("lake"));
+        settings.lake.compression = compression;
+        let model = Model::load(&settings.model).expect("the iris model");
+        let decoder = Decoder::new(&settings.decode);
+        let scorer = model.scorer(&decoder.schema()).expect("four measurements");
+        let layout = Layout::new(&settings.lake, &decoder.schema(), model.classes(), model.reference());
+        Self { decoder, scorer, layout: Arc::new(layout.expect("columns that differ in name")) }
+    }
+
+    pub fn segment(&self) -> Segment {
+        Segment::new(lane_id(), self.layout.clone(), 0)
+    }
+
+    /// Simulated records from offset 0 on, decoded and scored, in batches of `batch_records`.
+    pub fn scored(&self, records: usize, batch_records: usize) -> Vec<Scored> {
+        let mut stream = Iris::new(SEED, 0);
+        let all: Vec<Record> = (0..).map(|offset| record(&mut stream, offset)).take(records).collect();
+        all.chunks(batch_records).map(|records| self.score(records.to_vec())).collect()
+    }
+
+    fn score(&self, mut records: Vec<Record>) -> Scored {
+        let decoded = done(self.decoder.decode(&records, NOW_MS));
+        assert!(decoded.rejects.is_empty(), "{:?}", decoded.rejects);
+        let scores = done(self.scorer.score(&decoded.rows.columns));
+        // What was decoded is in the columns; freeing the bytes is not what is measured.
+        for record in &mut records {
+            record.value = None;
+        }
+        let start = records.first().map_or(0, |first| first.offset);
+        let end = records.last().map_or(start, |last| last.offset + 1);
+        let batch = Batch { records, range: OffsetRange { start, end }, high_watermark: end };
+        Scored { batch, decoded, scores }
+    }
+}
+
+fn record(stream: &mut Iris, offset: i64) -> Record {
+    let mut value = vec![];
+    stream.next(&mut value, true);
+    Record { offset, timestamp_ms: NOW_MS, value: Some(value), ..Record::default() }
+}
+
+/// What must not fail, or there is nothing to measure.
+pub fn done<T, E: Debug>(outcome: Result<T, E>) -> T {
+    outcome.expect("a benchmark's own work")
+}
