@@ -124,7 +124,7 @@ impl Pipeline {
         store.probe().await?;
         let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
         let memory = Memory::new(settings.limits.memory_bytes_max);
-        let writer = format!("{}-{:.8}", std::process::id(), Uuid::new_v4().simple()).into();
+        let writer = writer_name();
         let lanes = Mutex::default();
         Ok(Self { settings, mode, broker, store, works, memory, writer, stop, lanes })
     }
@@ -259,6 +259,12 @@ impl Pipeline {
     }
 }
 
+/// Tells this process from any other, in claims and in log lines.
+fn writer_name() -> Arc<str> {
+    let run = Uuid::new_v4().simple().to_string();
+    format!("{}-{}", std::process::id(), &run[..8]).into()
+}
+
 /// Binds decoder, model and columns to each other. What the model can't do without, a record must have.
 fn works(settings: &mut Settings, model: &Model) -> Result<Arc<Works>, PipelineError> {
     let faults = model.check_fields(&settings.decode.fields);
@@ -292,10 +298,10 @@ async fn supervise(lane: Lane, broker: Broker, retry_for: Option<Duration>) -> R
         let failing_for = failing.get_or_insert_with(Instant::now).elapsed();
         let given_up = retry_for.is_some_and(|limit| failing_for >= limit);
         if !error.is_transient() || given_up {
-            let line = format!("{id}: {}", chain(&error));
-            tracing::error!("lane stopped: {line}");
+            let told = format!("{id}: {}", chain(&error));
+            tracing::error!("lane stopped: {told}");
             metrics::counter!("alluvium_lanes_stopped_total").increment(1);
-            return Err(line);
+            return Err(told);
         }
         tracing::warn!(lane = %id, error = chain(&error), "trying again from the ledger in {wait:?}");
         metrics::counter!("alluvium_retries_total").increment(1);

@@ -62,7 +62,7 @@ impl Demo {
         self.claim_folder()?;
         let any_port = ([127, 0, 0, 1], 0).into();
         let embedded = EmbeddedBroker::start(any_port, EmbeddedStorage::Memory).await.context("start the broker")?;
-        let settings = self.settings(embedded.address().to_string()).await?;
+        let settings = self.settings(embedded.address().to_string())?;
         let sent = self.produce(&settings).await?;
 
         let cpu_before = cpu_time::ProcessTime::try_now()?;
@@ -106,7 +106,7 @@ impl Demo {
             .with_context(|| format!("write {}", marker.display()))
     }
 
-    async fn settings(&self, broker: String) -> anyhow::Result<Settings> {
+    fn settings(&self, broker: String) -> anyhow::Result<Settings> {
         let generation = next_generation(&self.lake)?;
         let values: BTreeMap<&str, String> = [
             ("BROKER", broker),

@@ -41,7 +41,7 @@ pub(super) fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
     ];
     let mut add_if = |label, n: u64, text: String| {
         if n > 0 {
-            lines.push((label, text))
+            lines.push((label, text));
         }
     };
     add_if("absent", tally.counts.absent, format!("{} offsets without a record", count(tally.counts.absent)));

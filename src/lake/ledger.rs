@@ -29,7 +29,7 @@ use super::{
 use crate::offset::{LaneId, OffsetRange};
 
 /// A writer doesn't claim with staging older than this…
-const ATTEMPT_AGE_MAX: Duration = Duration::from_secs(60 * 60);
+const ATTEMPT_AGE_MAX: Duration = Duration::from_hours(1);
 /// …and only staging older than this is swept, so that no claim can name files that were swept.
 const STALE_STAGING_AGE: chrono::TimeDelta = chrono::TimeDelta::hours(24);
 /// How often a claim is sent while its outcome stays unknown.
@@ -65,10 +65,12 @@ pub enum Outcome {
 }
 
 impl Ledger {
+    #[must_use]
     pub fn new(store: Store, id: LaneId, writer: Arc<str>) -> Self {
         Self { store, id, writer }
     }
 
+    #[must_use]
     pub fn id(&self) -> &LaneId {
         &self.id
     }

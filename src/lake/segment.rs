@@ -102,11 +102,6 @@ impl Segment {
         Ok(rest)
     }
 
-    /// Notes that there is nothing between the last record and `end`.
-    pub fn extend_to(&mut self, end: i64) {
-        self.range.end = self.range.end.max(end);
-    }
-
     /// Closes the files.
     pub fn finish(self) -> Result<Finished, LakeError> {
         let mut counts = self.counts;

@@ -25,6 +25,8 @@ const SINGLE_PUT_BYTES_MAX: usize = 16 << 20;
 const PART_BYTES: usize = 8 << 20;
 /// Parts of one object on their way at once.
 const PARTS_IN_FLIGHT_MAX: usize = 4;
+/// Where probes leave their traces for a moment; no dataset can have this name.
+const PROBES: &str = "_probes";
 /// How many creations of one key the probe sends at once; exactly one may win.
 const PROBE_RIVALS: usize = 16;
 
@@ -138,7 +140,7 @@ impl Store {
             let only_create = PutOptions::from(PutMode::Create);
             return self.objects.put_opts(path, bytes.into(), only_create).await.map(drop).map_err(failed);
         }
-        let draft = Path::from("_staging").join(format!("draft-{}.json", Uuid::new_v4()));
+        let draft = draft_of(path);
         self.write(&draft, bytes).await?;
         let only_create = CopyOptions::new().with_mode(CopyMode::Create);
         let created = self.objects.copy_opts(&draft, path, only_create).await.map_err(failed);
@@ -178,11 +180,12 @@ impl Store {
 
     /// Law L9: a create over an existing key must lose, and of many at once exactly one may win.
     pub async fn probe(&self) -> Result<(), LakeError> {
-        let folder = Path::from("_staging").join(format!("probe-{}", Uuid::new_v4()));
+        let folder = Path::from_iter(["_staging", PROBES, &Uuid::new_v4().to_string()]);
         let verdict = self.probe_in(&folder).await;
         self.remove(&folder.clone().join("once")).await;
         self.remove(&folder.clone().join("race")).await;
         self.remove_empty_folder(&folder).await;
+        self.remove_empty_folder(&Path::from_iter(["_staging", PROBES])).await;
         verdict
     }
 
@@ -219,6 +222,15 @@ impl Store {
             LakeError::store("sync", path)(StoreError::Generic { store: "local", source: error.into() })
         })
     }
+}
+
+/// A name beside the staging of whatever `path` belongs to, so that a sweep has it if a crash leaves it behind.
+fn draft_of(path: &Path) -> Path {
+    let folders = path.parts().skip(1);
+    let depth = path.parts().count().saturating_sub(2);
+    let mut draft = Path::from("_staging");
+    draft.extend(folders.take(depth));
+    draft.join(format!("draft-{}.json", Uuid::new_v4()))
 }
 
 /// What became of a staged object.

@@ -21,7 +21,7 @@ const MEMORY_PER_FETCHED_BYTE: usize = 4;
 /// A record's own structures, beside its bytes.
 const MEMORY_PER_RECORD: usize = 160;
 /// How long the broker may send nothing although it says that there is more.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// A batch, and the memory that it takes until it is dropped.
 #[derive(Debug)]

@@ -64,6 +64,7 @@ fn store() -> Store {
 }
 
 /// Sound records at these offsets, fetched from `start`.
+#[expect(clippy::unnecessary_wraps, reason = "it stands in streams of results")]
 fn fetched(start: i64, offsets: impl IntoIterator<Item = i64>) -> Result<Fetched, LaneError> {
     let value = br#"{"sepal_length":5.9,"sepal_width":3.0,"petal_length":5.6,"petal_width":2.0}"#;
     let record = |offset| Record { offset, timestamp_ms: 1000, value: Some(value.to_vec()), ..Record::default() };

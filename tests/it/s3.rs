@@ -1,6 +1,6 @@
 //! The same journey with the lake on S3.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use alluvium::lake::{FileKind, Store};
 use object_store::ObjectStore;
@@ -54,6 +54,6 @@ async fn a_batch_lands_on_s3_with_everything_from_the_usual_environment() {
     let objects: Arc<dyn ObjectStore> = Arc::new(bucket);
     let landed = places(&rows(&objects, FileKind::Scored, DATASET).await.unwrap());
     assert_eq!(landed, (0..2).flat_map(|p| (0..300).map(move |o| (p, o))).collect::<Vec<_>>());
-    let report = alluvium::lake::audit::audit(&objects, DATASET, &Default::default(), |_| {}).await.unwrap();
+    let report = alluvium::lake::audit::audit(&objects, DATASET, &BTreeMap::default(), |_| {}).await.unwrap();
     assert!(report.is_clean(), "{report:?}");
 }

@@ -10,7 +10,7 @@ pub mod stage;
 use std::time::Duration;
 
 /// No test waits longer for anything.
-pub const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_mins(2);
 
 /// Waits until `condition` holds; fails the test if it never does.
 pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {

@@ -1,6 +1,6 @@
 //! A broker of one's own, a lake of one's own, and a pipeline file between them.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use alluvium::{
     broker::{Broker, BrokerLimits, Compression, EmbeddedBroker, EmbeddedStorage},
@@ -132,6 +132,6 @@ pub fn objects(settings: &Settings) -> Arc<dyn ObjectStore> {
 
 /// The audit finds nothing.
 pub async fn assert_clean(settings: &Settings) {
-    let report = audit::audit(&objects(settings), DATASET, &Default::default(), |_| {}).await.unwrap();
+    let report = audit::audit(&objects(settings), DATASET, &BTreeMap::default(), |_| {}).await.unwrap();
     assert!(report.is_clean(), "{report:?}");
 }
