@@ -11,7 +11,10 @@ use std::{
 use futures::future::BoxFuture;
 use tansu_broker::coordinator::group::administrator::Controller;
 use tansu_storage::StorageContainer;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 use uuid::Uuid;
@@ -26,6 +29,7 @@ type Tansu = tansu_broker::broker::Broker<Controller<StorageContainer>, StorageC
 
 /// Another process may take a free port between our finding and our using it.
 const PORTS_TRIED_MAX: usize = 5;
+const LISTENING_ASKED_EVERY: Duration = Duration::from_millis(5);
 const NODE: i32 = 1;
 const CLUSTER: &str = "alluvium";
 
@@ -86,11 +90,15 @@ impl EmbeddedBroker {
     }
 
     async fn ready(&mut self) -> Result<(), BrokerError> {
-        let brokers = [reachable(self.address).to_string()];
+        let address = reachable(self.address);
+        let brokers = [address.to_string()];
         tokio::select! {
             biased;
             ended = &mut self.serving => Err(Cause::ended(format!("{ended:?}")).at("start the embedded broker", Place::default())),
-            connected = Broker::connect(&brokers, OWN_LIMITS) => connected.map(|_| ()),
+            // If it doesn't listen in time, connecting tells why.
+            _ = timeout(OWN_LIMITS.connect_timeout, listening(address)) => {
+                Broker::connect(&brokers, OWN_LIMITS).await.map(drop)
+            }
         }
     }
 
@@ -105,6 +113,13 @@ impl EmbeddedBroker {
         self.serving.abort();
         // It ends as cancelled, which is what was asked for.
         let _cancelled = self.serving.await;
+    }
+}
+
+/// Returns when the port is open, which a task of the broker's own sees to.
+async fn listening(address: SocketAddr) {
+    while TcpStream::connect(address).await.is_err() {
+        sleep(LISTENING_ASKED_EVERY).await;
     }
 }
 

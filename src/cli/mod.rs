@@ -27,13 +27,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct LogArgs {
     /// What to log: error, warn, info, debug, or a filter such as `alluvium=debug,rskafka=warn`.
-    #[arg(
-        long = "log",
-        value_name = "FILTER",
-        env = "ALLUVIUM_LOG",
-        default_value = "warn,alluvium=info",
-        global = true
-    )]
+    #[arg(long = "log", value_name = "FILTER", env = "ALLUVIUM_LOG", default_value = "info", global = true)]
     pub filter: String,
     /// Log as JSON lines.
     #[arg(long = "log-json", global = true)]

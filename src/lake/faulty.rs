@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, path::Path,
+    ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, path::Path,
 };
 
 /// Which call fails, and how.
@@ -31,6 +31,8 @@ pub(crate) struct Fault {
 #[derive(Debug)]
 pub(crate) struct Faulty {
     inner: Arc<dyn ObjectStore>,
+    /// As on S3, where a rename is two calls that can be parted.
+    renames_by_copy: bool,
     fault: Option<Fault>,
     calls: AtomicUsize,
     log: Mutex<Vec<String>>,
@@ -44,7 +46,13 @@ enum Verdict {
 
 impl Faulty {
     pub(crate) fn new(inner: Arc<dyn ObjectStore>, fault: Option<Fault>) -> Arc<Self> {
-        Arc::new(Self { inner, fault, calls: AtomicUsize::new(0), log: Mutex::default() })
+        Arc::new(Self { inner, renames_by_copy: false, fault, calls: AtomicUsize::new(0), log: Mutex::default() })
+    }
+
+    /// A store without a rename of its own.
+    pub(crate) fn without_rename(inner: Arc<dyn ObjectStore>, fault: Option<Fault>) -> Arc<Self> {
+        let calls = AtomicUsize::new(0);
+        Arc::new(Self { inner, renames_by_copy: true, fault, calls, log: Mutex::default() })
     }
 
     /// How many calls were made.
@@ -128,6 +136,10 @@ impl ObjectStore for Faulty {
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        if self.renames_by_copy {
+            self.copy_opts(from, to, CopyOptions::new()).await?;
+            return self.delete(from).await;
+        }
         self.through("rename", to, self.inner.rename_opts(from, to, options)).await
     }
 }

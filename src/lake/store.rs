@@ -4,10 +4,12 @@
 //! Does not own: what the objects mean ([`super::ledger`], [`super::segment`]).
 
 use std::{
+    collections::HashSet,
     fs::File,
     io,
     path::{Path as FilePath, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 
 use bytes::Bytes;
@@ -25,6 +27,8 @@ const SINGLE_PUT_BYTES_MAX: usize = 16 << 20;
 const PART_BYTES: usize = 8 << 20;
 /// Parts of one object on their way at once.
 const PARTS_IN_FLIGHT_MAX: usize = 4;
+/// How many folders are remembered as durable; beyond that all are forgotten, and synced once more.
+const DURABLE_FOLDERS_MAX: usize = 4096;
 /// Where probes leave their traces for a moment; no dataset can have this name.
 const PROBES: &str = "_probes";
 /// How many creations of one key the probe sends at once; exactly one may win.
@@ -34,7 +38,7 @@ const PROBE_RIVALS: usize = 16;
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
     /// Set for a local folder: writes there are followed by fsync.
-    root: Option<Arc<FilePath>>,
+    local: Option<Arc<LocalFolder>>,
     url: Arc<str>,
 }
 
@@ -55,13 +59,13 @@ impl Store {
 
     /// A lake over any store that honours conditional creation; `url` is for messages.
     pub fn over(objects: Arc<dyn ObjectStore>, url: &str) -> Self {
-        Self { objects, root: None, url: url.into() }
+        Self { objects, local: None, url: url.into() }
     }
 
     /// A lake in a local folder over `objects`, which must write to that folder.
     pub fn over_local(objects: Arc<dyn ObjectStore>, root: PathBuf) -> Self {
         let url = root.display().to_string().into();
-        Self { objects, root: Some(root.into()), url }
+        Self { objects, local: Some(Arc::new(LocalFolder::new(root))), url }
     }
 
     fn local(url: &str, path: &FilePath) -> Result<Self, LakeError> {
@@ -136,7 +140,7 @@ impl Store {
     /// name with nothing behind it.
     pub async fn create(&self, path: &Path, bytes: Bytes) -> Result<(), LakeError> {
         let failed = |error| LakeError::store("create", path)(error);
-        if self.root.is_none() {
+        if self.local.is_none() {
             let only_create = PutOptions::from(PutMode::Create);
             return self.objects.put_opts(path, bytes.into(), only_create).await.map(drop).map_err(failed);
         }
@@ -173,8 +177,8 @@ impl Store {
 
     /// Removes a local folder that has become empty; other stores have no folders.
     pub async fn remove_empty_folder(&self, path: &Path) {
-        if let Some(root) = &self.root {
-            let _ = tokio::fs::remove_dir(root.join(path.as_ref())).await;
+        if let Some(local) = &self.local {
+            let _ = tokio::fs::remove_dir(local.root.join(path.as_ref())).await;
         }
     }
 
@@ -214,9 +218,9 @@ impl Store {
 
     /// Makes a local file and the folders that lead to it durable.
     async fn sync(&self, path: &Path) -> Result<(), LakeError> {
-        let Some(root) = self.root.clone() else { return Ok(()) };
-        let file = root.join(path.as_ref());
-        let synced = tokio::task::spawn_blocking(move || sync_file_and_folders(&file, &root)).await;
+        let Some(local) = self.local.clone() else { return Ok(()) };
+        let file = local.root.join(path.as_ref());
+        let synced = tokio::task::spawn_blocking(move || local.sync(&file)).await;
         let synced = synced.unwrap_or_else(|panic| Err(io::Error::other(panic)));
         synced.map_err(|error| {
             LakeError::store("sync", path)(StoreError::Generic { store: "local", source: error.into() })
@@ -247,12 +251,46 @@ pub(super) fn is_conflict(error: &StoreError) -> bool {
     matches!(error, StoreError::AlreadyExists { .. } | StoreError::Precondition { .. })
 }
 
-fn sync_file_and_folders(file: &FilePath, root: &FilePath) -> io::Result<()> {
-    File::open(file)?.sync_all()?;
-    for folder in file.ancestors().skip(1).take_while(|folder| folder.starts_with(root)) {
-        File::open(folder)?.sync_all()?;
+/// A local lake, and which of its folders are known to outlive a crash.
+#[derive(Debug)]
+struct LocalFolder {
+    root: PathBuf,
+    /// With the time of its making, which tells a folder from one that was made later under the same name.
+    durable: Mutex<HashSet<(PathBuf, SystemTime)>>,
+}
+
+impl LocalFolder {
+    fn new(root: PathBuf) -> Self {
+        Self { root, durable: Mutex::default() }
     }
-    Ok(())
+
+    /// Makes a file durable, and its entry in its folder; then that folder's entry in the one above, and so on up to
+    /// one whose own entry is known to be durable.
+    fn sync(&self, file: &FilePath) -> io::Result<()> {
+        File::open(file)?.sync_all()?;
+        let mut synced = vec![];
+        for folder in file.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root)) {
+            let opened = File::open(folder)?;
+            opened.sync_all()?;
+            // Where the time of its making can't be told, a folder is never known.
+            let Ok(made) = opened.metadata()?.created() else { continue };
+            let folder = (folder.to_path_buf(), made);
+            if self.durable().contains(&folder) {
+                break;
+            }
+            synced.push(folder);
+        }
+        let mut durable = self.durable();
+        if durable.len() >= DURABLE_FOLDERS_MAX {
+            durable.clear();
+        }
+        durable.extend(synced);
+        Ok(())
+    }
+
+    fn durable(&self) -> MutexGuard<'_, HashSet<(PathBuf, SystemTime)>> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]

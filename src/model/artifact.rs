@@ -42,8 +42,9 @@ pub(super) struct Artifact {
 /// Reads a version, or the champion.
 pub(super) fn read(model: &Path, version: Option<u32>) -> Result<Artifact, ModelError> {
     if !model.is_dir() {
-        let remedy = "there is no such folder; train a model with `alluvium train DATA.csv --label COLUMN --out`";
-        return Err(fault(model, format!("{remedy} {}", model.display())));
+        let out = model.display();
+        let remedy = format!("train a model with `alluvium train DATA.csv --label COLUMN --out {out}`");
+        return Err(fault(model, format!("there is no such folder; {remedy}")));
     }
     let version = match version {
         Some(version) => version,

@@ -10,11 +10,11 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-/// Sends log lines to stderr, as text or JSON. A filter that can't be read is said, and `info` is used.
+/// Sends log lines to stderr, as text or JSON. A filter that can't be read is said, and the default is used.
 pub fn init_logging(filter: &str, json: bool) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
+    let filter = EnvFilter::try_new(directives(filter)).unwrap_or_else(|error| {
         eprintln!("warning: --log {filter}: {error}; logging at info");
-        EnvFilter::new("info")
+        EnvFilter::new(directives("info"))
     });
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(BesideBars);
     if json {
@@ -22,6 +22,12 @@ pub fn init_logging(filter: &str, json: bool) {
     } else {
         logs.with_ansi(io::stderr().is_terminal()).with_target(false).init();
     }
+}
+
+/// A level alone is about our own lines: the libraries below have one for every request. Their failures reach us as
+/// errors, and are told with what they mean.
+fn directives(filter: &str) -> String {
+    if filter.contains(['=', ',']) { filter.to_owned() } else { format!("error,alluvium={filter}") }
 }
 
 /// An error and what led to it, in one line.

@@ -67,7 +67,7 @@ async fn the_help_lists_every_command() {
 #[tokio::test]
 async fn the_help_of_each_command_has_an_example() {
     // `check` gets its own with its implementation.
-    for command in COMMANDS.into_iter().filter(|&command| command != "check") {
+    for command in COMMANDS {
         let ran = run([command, "--help"]).await;
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{command}");
         let (what, rest) = ran.stdout.split_once("Usage:").unwrap();
@@ -279,6 +279,5 @@ async fn a_demo_shows_no_log_lines_of_the_libraries_below() {
     let folder = tempfile::tempdir().unwrap();
     let ran = run(["demo", "--records", "100", "--partitions", "1", "--lake", text(folder.path())]).await;
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    // The embedded broker may not listen yet when it is first asked; that is said, and is no chatter.
-    assert!(!ran.stderr.contains("Establishing") && !ran.stderr.contains("serve{"), "{}", ran.stderr);
+    assert_eq!(ran.stderr, "");
 }

@@ -1,6 +1,6 @@
 //! A record's whole journey, over the embedded broker and a local folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alluvium::{
     lake::{FileKind, Ledger},
@@ -98,10 +98,7 @@ async fn bad_records_are_kept_byte_for_byte_with_a_reason() {
         (Reason::TooLarge, value(large)),
         (Reason::EventTime, Record { timestamp_ms: 1000, ..flower(1) }),
     ];
-    assert_eq!(
-        bad.iter().map(|(reason, _)| *reason).collect::<std::collections::BTreeSet<_>>().len(),
-        Reason::ALL.len()
-    );
+    assert_eq!(bad.iter().map(|(reason, _)| *reason).collect::<BTreeSet<_>>().len(), Reason::ALL.len());
     let mut records: Vec<Record> = bad.iter().map(|(_, record)| record.clone()).collect();
     records[0].headers = [("trace".to_owned(), vec![0, 255])].into();
     records.push(flower(7));
@@ -138,6 +135,35 @@ async fn two_workers_on_the_same_partitions_leave_a_clean_lake() {
     assert_eq!(one.tally.counts.records + two.tally.counts.records, 1200);
     assert!(one.tally.fences + two.tally.fences > 0, "they met at least once");
     assert_eq!(places(&scored(&settings).await), all_offsets(2, 600));
+    assert_clean(&settings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_at_any_moment_sees_no_offset_twice_and_nothing_that_is_gone_later() {
+    let stage = Stage::new(2).await;
+    let settings = stage.settings("lake", "roll_rows = 20\nroll_age = \"1s\"");
+    let (one, two) = (Running::start(settings.clone()).await, Running::start(settings.clone()).await);
+    let sending = async {
+        for _ in 0..40 {
+            stage.send_flowers(2, 25).await;
+        }
+    };
+    let reading = async {
+        let mut seen = BTreeSet::new();
+        until("all is visible", async || {
+            let Some(rows) = rows(&objects(&settings), FileKind::Scored, DATASET).await else { return false };
+            let places = places(&rows);
+            let now: BTreeSet<_> = places.iter().copied().collect();
+            assert_eq!(now.len(), places.len(), "an offset is visible twice");
+            assert!(now.is_superset(&seen), "what was visible is gone");
+            seen = now;
+            seen.len() == 2000
+        })
+        .await;
+    };
+    tokio::join!(sending, reading);
+    one.stop().await;
+    two.stop().await;
     assert_clean(&settings).await;
 }
 

@@ -1,6 +1,6 @@
 //! The laws of the ledger, and a cut before and after every call to the store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt as _, memory::InMemory};
@@ -94,8 +94,17 @@ async fn assert_whole(objects: &Arc<dyn ObjectStore>, what: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn a_cut_before_or_after_any_call_to_the_store_loses_and_doubles_nothing() {
+    cut_everywhere(Faulty::new).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_between_the_two_halves_of_a_rename_loses_and_doubles_nothing() {
+    cut_everywhere(Faulty::without_rename).await;
+}
+
+async fn cut_everywhere(faulty: fn(Arc<dyn ObjectStore>, Option<Fault>) -> Arc<Faulty>) {
     let (objects, _) = memory();
-    let whole = Faulty::new(objects, None);
+    let whole = faulty(objects, None);
     work(Store::over(whole.clone(), "memory"), "whole").await.unwrap();
     let calls = whole.calls();
     assert!(calls > 30, "the matrix covers a run of several segments: {:?}", whole.log());
@@ -105,8 +114,8 @@ async fn a_cut_before_or_after_any_call_to_the_store_loses_and_doubles_nothing()
                 let what =
                     format!("call {at} ({}), after effect: {after_effect}, for ever: {for_ever}", whole.log()[at]);
                 let (objects, store) = memory();
-                let faulty = Faulty::new(objects.clone(), Some(Fault { at, after_effect, for_ever }));
-                let _ = work(Store::over(faulty, "memory"), "first").await;
+                let cut = faulty(objects.clone(), Some(Fault { at, after_effect, for_ever }));
+                let _ = work(Store::over(cut, "memory"), "first").await;
                 work(store, "second").await.unwrap_or_else(|error| panic!("{what}: {error}"));
                 assert_whole(&objects, &what).await;
             }
@@ -158,6 +167,34 @@ async fn writers_on_one_partition_waste_work_and_corrupt_nothing() {
     assert_whole(&objects, "five rivals").await;
     let staged = objects.list(Some(&Path::from("_staging"))).try_collect::<Vec<_>>().await.unwrap();
     assert!(staged.is_empty(), "losers drop their staging: {staged:?}");
+}
+
+#[tokio::test]
+async fn what_stands_in_the_ledger_is_never_changed_and_never_deleted() {
+    let (objects, store) = memory();
+    work(store.clone(), "first").await.unwrap();
+    let before = ledger_objects(&objects).await;
+    assert_eq!(before.len(), 4, "a genesis and three claims: {:?}", before.keys());
+    let late = ledger(store.clone(), "late");
+    late.begin("other", 5).await.unwrap();
+    for start in [0, 3, 6] {
+        assert!(matches!(late.commit(segment(start, END)).await.unwrap(), Outcome::Fenced { .. }));
+        assert!(matches!(late.gap(OffsetRange { start, end: END }, "x").await.unwrap(), Outcome::Fenced { .. }));
+    }
+    late.sweep(None).await.unwrap();
+    work(store, "second").await.unwrap();
+    assert_eq!(ledger_objects(&objects).await, before);
+}
+
+/// Everything in the ledger but the hint.
+async fn ledger_objects(objects: &Arc<dyn ObjectStore>) -> BTreeMap<String, Bytes> {
+    let folder = names::ledger(&lane());
+    let listed: Vec<_> = objects.list(Some(&folder)).map_ok(|object| object.location).try_collect().await.unwrap();
+    let mut all = BTreeMap::new();
+    for path in listed.into_iter().filter(|path| *path != names::hint(&lane())) {
+        all.insert(path.to_string(), objects.get(&path).await.unwrap().bytes().await.unwrap());
+    }
+    all
 }
 
 #[tokio::test]
