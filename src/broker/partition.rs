@@ -32,7 +32,7 @@ const LOOK_BYTES_MAX: i32 = 64 << 10;
 const LOOK_WAIT: Duration = Duration::from_millis(10);
 
 /// How the records of a produce request are packed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Compression {
     #[default]
     None,

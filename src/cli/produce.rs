@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
@@ -63,24 +63,13 @@ pub(super) struct Produce {
     #[arg(long, value_enum, default_value_t)]
     key: Key,
     #[arg(long, value_enum, default_value_t)]
-    compression: Packing,
+    compression: Compression,
     /// Which of the endless streams to send.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Put the answer that a model is to find into each record.
     #[arg(long)]
     with_truth: bool,
-}
-
-/// How batches are compressed.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Packing {
-    #[default]
-    None,
-    Gzip,
-    Snappy,
-    Lz4,
-    Zstd,
 }
 
 impl Produce {
@@ -118,7 +107,7 @@ impl Produce {
             count: self.count,
             rate: self.rate,
             key: self.key,
-            compression: self.compression.into(),
+            compression: self.compression,
             with_truth: self.with_truth,
         }
     }
@@ -174,16 +163,4 @@ fn summary(feed: &Feed, partitions: usize, sent: &Sent, took: Duration) -> Strin
         took.as_secs_f64(),
         progress::count(per_second),
     )
-}
-
-impl From<Packing> for Compression {
-    fn from(packing: Packing) -> Self {
-        match packing {
-            Packing::None => Self::None,
-            Packing::Gzip => Self::Gzip,
-            Packing::Snappy => Self::Snappy,
-            Packing::Lz4 => Self::Lz4,
-            Packing::Zstd => Self::Zstd,
-        }
-    }
 }

@@ -1,20 +1,27 @@
 //! Progress bars on stderr, only on a terminal, and the figures in people's form.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{fmt, sync::LazyLock, time::Duration};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// A bar over a known number of things; nothing is drawn unless stderr is a terminal.
 pub fn bar(label: &'static str, total: u64) -> ProgressBar {
     let style = ProgressStyle::with_template(
-        "{prefix:>10} {wide_bar:.cyan/dim} {human_pos} of {human_len}  {per_sec:>12}  {eta:>4}",
+        "{prefix:>10} {wide_bar:.cyan/dim} {human_pos} of {human_len}  {rate:>12}  {eta:>4}",
     )
-    .unwrap_or_else(|_| ProgressStyle::default_bar());
+    .unwrap_or_else(|_| ProgressStyle::default_bar())
+    .with_key("rate", rate);
     let bar = BARS.add(ProgressBar::new(total).with_style(style).with_prefix(label));
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for people")]
+fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
+    // What can't be written is not drawn.
+    let _ = write!(out, "{}/s", count(state.per_sec() as u64));
 }
 
 /// Runs `write` with the bars lifted off the screen.
