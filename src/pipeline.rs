@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    broker::{self, Broker, BrokerError},
+    broker::{self, Broker, BrokerError, Start},
     decode::{self, Decoder},
     lake::{self, LakeError, Layout, Ledger, Store},
     lane::{self, FetchSettings, Lane, LaneError, Limits, Memory, Status, Tally, Works},
@@ -154,7 +154,9 @@ impl Pipeline {
                 _ = refresh.tick(), if self.mode == Mode::Stream => {
                     for partition in self.new_partitions(&topic).await {
                         tracing::info!(%topic, partition, "a new partition");
-                        running.spawn(supervise(self.lane(&topic, partition, None, &fetch), self.broker.clone(), None));
+                        // Whatever `start` says: it was empty when this run began.
+                        let lane = Lane { start: Start::Earliest, ..self.lane(&topic, partition, None, &fetch) };
+                        running.spawn(supervise(lane, self.broker.clone(), None));
                     }
                 }
             }

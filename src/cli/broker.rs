@@ -23,7 +23,6 @@ pub(super) struct Broker {
     file: Option<PathBuf>,
 }
 
-#[cfg(feature = "embedded")]
 impl Broker {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         use crate::broker::{EmbeddedBroker, EmbeddedStorage};
@@ -43,16 +42,5 @@ impl Broker {
         let wrong = |cause: &str| super::Usage(format!("--listen {}: {cause}; write it as HOST:PORT", self.listen));
         let mut found = tokio::net::lookup_host(&self.listen).await.map_err(|error| wrong(&error.to_string()))?;
         Ok(found.next().ok_or_else(|| wrong("no address has that name"))?)
-    }
-}
-
-#[cfg(not(feature = "embedded"))]
-impl Broker {
-    pub(super) async fn run(self) -> anyhow::Result<Exit> {
-        let Self { listen: _, file: _ } = self;
-        Err(super::Usage(
-            "the embedded broker isn't in this build; build it with `cargo build --release --features embedded`".into(),
-        )
-        .into())
     }
 }

@@ -6,8 +6,10 @@ use clap::{Args, Parser, Subcommand};
 
 mod audit;
 mod batch;
+#[cfg(feature = "embedded")]
 mod broker;
 mod check;
+#[cfg(feature = "embedded")]
 mod demo;
 mod produce;
 mod run;
@@ -36,6 +38,7 @@ pub struct LogArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "embedded")]
     Demo(demo::Demo),
     Stream(stream::Stream),
     Batch(batch::Batch),
@@ -43,6 +46,7 @@ enum Command {
     Audit(audit::Audit),
     Train(train::Train),
     Produce(produce::Produce),
+    #[cfg(feature = "embedded")]
     Broker(broker::Broker),
 }
 
@@ -66,6 +70,7 @@ pub struct Usage(pub String);
 impl Cli {
     pub async fn run(self) -> ExitCode {
         let outcome = match self.command {
+            #[cfg(feature = "embedded")]
             Command::Demo(command) => command.run().await,
             Command::Stream(command) => command.run().await,
             Command::Batch(command) => command.run().await,
@@ -73,6 +78,7 @@ impl Cli {
             Command::Audit(command) => command.run().await,
             Command::Train(command) => command.run().await,
             Command::Produce(command) => command.run().await,
+            #[cfg(feature = "embedded")]
             Command::Broker(command) => command.run().await,
         };
         match outcome {
