@@ -27,7 +27,7 @@ pub fn init_logging(filter: &str, json: bool) {
 /// A level alone is about our own lines: the libraries below have one for every request. Their failures reach us as
 /// errors, and are told with what they mean.
 fn directives(filter: &str) -> String {
-    if filter.contains(['=', ',']) { filter.to_owned() } else { format!("error,alluvium={filter}") }
+    if filter.contains(['=', ',']) { filter.to_owned() } else { format!("error,rskafka=off,alluvium={filter}") }
 }
 
 /// An error and what led to it, in one line.
