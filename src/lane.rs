@@ -85,14 +85,12 @@ pub enum LaneError {
     Cut(#[from] tokio::task::JoinError),
     /// Law L10.
     #[error(
-        "{lane}: the topic was re-created or truncated: {evidence}. Nothing was skipped. Set `generation = {}` under \
+        "the topic was re-created or truncated: {evidence}. Nothing was skipped. Set `generation = {}` under \
          [lake] to begin a new generation beside the old one", generation + 1
     )]
-    Recreated { lane: String, evidence: String, generation: u32 },
-    #[error(
-        "{lane}: this dataset's generation was begun from topic `{begun_from}`, not `{topic}`; choose another dataset"
-    )]
-    OtherTopic { lane: String, begun_from: String, topic: String },
+    Recreated { evidence: String, generation: u32 },
+    #[error("this dataset's generation was begun from topic `{begun_from}`, not `{topic}`; choose another dataset")]
+    OtherTopic { begun_from: String, topic: String },
     #[error("the task that reads the partition ended without a word")]
     ReaderGone,
     #[error(
@@ -137,8 +135,8 @@ async fn open(lane: &Lane, partition: &Partition) -> Result<i64, LaneError> {
         None => lane.ledger.begin(&lane.topic, partition.start_offset(lane.start).await?).await?,
     };
     if genesis.topic != *lane.topic {
-        let (lane, topic) = (lane.ledger.id().to_string(), lane.topic.to_string());
-        return Err(LaneError::OtherTopic { lane, begun_from: genesis.topic, topic });
+        let topic = lane.topic.to_string();
+        return Err(LaneError::OtherTopic { begun_from: genesis.topic, topic });
     }
     loop {
         let head = lane.ledger.head(&genesis).await?;
@@ -162,10 +160,8 @@ async fn same_topic_still(
     earliest: i64,
     latest: i64,
 ) -> Result<(), LaneError> {
-    let recreated = |evidence| {
-        let id = lane.ledger.id();
-        Err(LaneError::Recreated { lane: id.to_string(), evidence, generation: id.generation })
-    };
+    let generation = lane.ledger.id().generation;
+    let recreated = |evidence| Err(LaneError::Recreated { evidence, generation });
     let Head { position, newest } = head;
     if *position > latest {
         return recreated(format!("the lake holds offsets up to {position} and the topic ends at {latest}"));
