@@ -148,7 +148,7 @@ pub(super) const DATASET: Key = Key::new(
 pub(super) const GENERATION: Key = Key::new(
     "lake",
     "generation",
-    Count(0, u32::MAX as u64),
+    Count(0, i32::MAX as u64),
     Value("0"),
     "to be raised when the topic was made anew and its offsets begin again",
 );

@@ -235,8 +235,8 @@ fn a_value_of_the_wrong_kind_is_told_with_the_right_one() {
         ("[source]", "brokers = []", "brokers is an empty list"),
         ("[source]", "brokers = 9092", "brokers takes `host:port`, or a list of them, not 9092"),
         ("[[fields]]", "nullable = \"yes\"", "nullable takes `true` or `false`, not \"yes\""),
-        ("[lake]", "generation = 1.5", "generation takes a whole number from 0 to 4294967295, not 1.5"),
-        ("[lake]", "generation = \"1\"", "generation takes a whole number from 0 to 4294967295, not \"1\""),
+        ("[lake]", "generation = 1.5", "generation takes a whole number from 0 to 2147483647, not 1.5"),
+        ("[lake]", "generation = \"1\"", "generation takes a whole number from 0 to 2147483647, not \"1\""),
         ("[model]", "version = 0", "version takes a version number from 1, or `champion`, not 0"),
         (
             "[event_time]",

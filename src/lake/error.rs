@@ -26,6 +26,9 @@ pub enum LakeError {
     #[error("{path}: {reason}")]
     Corrupt { path: Path, reason: String },
 
+    #[error("generation {generation} is more than the column `_generation` holds; the largest is {}", i32::MAX)]
+    Generation { generation: u32 },
+
     #[error("encode {what}")]
     Encode { what: &'static str, source: parquet::errors::ParquetError },
 

@@ -49,6 +49,8 @@ impl Layout {
         classes: &[String],
         model: ModelRef,
     ) -> Result<Self, LakeError> {
+        let too_large = |_| LakeError::Generation { generation: settings.generation };
+        let generation = i32::try_from(settings.generation).map_err(too_large)?;
         let scored = Arc::new(scored_schema(fields, classes));
         let rejected = Arc::new(rejected_schema());
         Ok(Self {
@@ -60,7 +62,7 @@ impl Layout {
             scored,
             rejected,
             classes: Arc::new(StringArray::from_iter_values(classes)),
-            generation: i32::try_from(settings.generation).unwrap_or(i32::MAX),
+            generation,
         })
     }
 

@@ -36,7 +36,7 @@ async fn a_faulty_file_is_told_on_stdout_and_ends_with_two() {
     let folder = pipeline("localhost:9092", "rol_rows = 10\ngeneration = -1");
     let output = check(folder.path(), &[]).await;
     let wanted = "pipeline.toml:12:1: unknown key \"rol_rows\" in [lake]; did you mean \"roll_rows\"?\n\
-                  pipeline.toml:13:14: generation takes a whole number from 0 to 4294967295, not -1\n\
+                  pipeline.toml:13:14: generation takes a whole number from 0 to 2147483647, not -1\n\
                   2 faults in pipeline.toml\n";
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), wanted));
     assert!(output.stderr.is_empty());
