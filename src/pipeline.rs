@@ -138,11 +138,7 @@ impl Pipeline {
         let fetch = self.fetch_settings(partitions.len());
         for partition in partitions {
             let until = self.until(&topic, partition).await?;
-            running.spawn(supervise(
-                self.lane(&topic, partition, until, &fetch),
-                self.broker.clone(),
-                self.retry_for(),
-            ));
+            running.spawn(self.supervised(self.lane(&topic, partition, until, &fetch)));
         }
         let mut failures = vec![];
         let mut refresh = interval(self.settings.limits.partitions_refresh);
@@ -156,7 +152,7 @@ impl Pipeline {
                         tracing::info!(%topic, partition, "a new partition");
                         // Whatever `start` says: it was empty when this run began.
                         let lane = Lane { start: Start::Earliest, ..self.lane(&topic, partition, None, &fetch) };
-                        running.spawn(supervise(lane, self.broker.clone(), None));
+                        running.spawn(self.supervised(lane));
                     }
                 }
             }
@@ -175,17 +171,6 @@ impl Pipeline {
             sum.tally += lane.status.tally();
             sum
         })
-    }
-
-    /// The broker, for asking what a person wants to know.
-    #[must_use]
-    pub fn broker(&self) -> &Broker {
-        &self.broker
-    }
-
-    #[must_use]
-    pub fn settings(&self) -> &Settings {
-        &self.settings
     }
 
     fn lane(&self, topic: &Arc<str>, partition: i32, until: Option<i64>, fetch: &FetchSettings) -> Lane {
@@ -222,8 +207,10 @@ impl Pipeline {
         }
     }
 
-    fn retry_for(&self) -> Option<Duration> {
-        (self.mode == Mode::Batch).then_some(self.settings.limits.retry_for_max)
+    /// A batch gives a lane up in the end; a stream never does.
+    fn supervised(&self, lane: Lane) -> impl Future<Output = Result<(), String>> + use<> {
+        let retry_for = (self.mode == Mode::Batch).then_some(self.settings.limits.retry_for_max);
+        supervise(lane, self.broker.clone(), retry_for)
     }
 
     async fn new_partitions(&self, topic: &str) -> Vec<i32> {
@@ -240,15 +227,12 @@ impl Pipeline {
     }
 
     fn summary(&self, began: Instant, failures: Vec<String>) -> Summary {
+        let Progress { tally, lanes: partitions, .. } = self.progress();
         let lanes = self.lanes();
         let remaining = |lane: &LaneState| lane.until.map_or(0, |until| (until - lane.status.position()).max(0));
-        let mut tally = Tally::default();
-        for lane in lanes.values() {
-            tally += lane.status.tally();
-        }
         Summary {
             tally,
-            partitions: lanes.len(),
+            partitions,
             remaining: lanes.values().map(|lane| remaining(lane).unsigned_abs()).sum(),
             seconds: began.elapsed().as_secs_f64(),
             memory_peak_bytes: self.memory.peak(),

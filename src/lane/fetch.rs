@@ -81,14 +81,10 @@ async fn read(
         let mut memory = settings.memory.reserve(expected).await;
         let batch = partition.fetch(position, settings.bytes_max, settings.wait_max).await?;
         if batch.records.is_empty() {
-            let more_is_said_to_be_there = batch.high_watermark > position;
-            let since = *silent_since.get_or_insert_with(Instant::now);
-            match more_is_said_to_be_there {
-                true if since.elapsed() > SILENCE_MAX => {
-                    return Err(LaneError::Silent { position, end: batch.high_watermark });
-                }
-                true => {}
-                false => silent_since = None,
+            if batch.high_watermark <= position {
+                silent_since = None;
+            } else if silent_since.get_or_insert_with(Instant::now).elapsed() > SILENCE_MAX {
+                return Err(LaneError::Silent { position, end: batch.high_watermark });
             }
             continue;
         }
