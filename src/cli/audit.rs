@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf, time::Duration}
 use anyhow::Context;
 use clap::Args;
 
-use super::{Exit, run};
+use super::{Exit, grid::grid, run};
 use crate::{
     broker::Broker,
     lake::{
@@ -138,13 +138,7 @@ pub(super) fn table(report: &Report) -> String {
         [totals.claims, totals.gaps, totals.files, totals.bytes],
         totals.lag,
     ));
-    let mut widths = [0; COLUMNS.len()];
-    for line in &lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    lines.iter().map(|line| aligned(line, &widths)).collect()
+    grid("", &lines)
 }
 
 fn line(partition: &PartitionReport) -> [String; COLUMNS.len()] {
@@ -173,16 +167,6 @@ fn cells(
 
 fn grouped(offset: i64) -> String {
     u64::try_from(offset).map_or_else(|_| offset.to_string(), count)
-}
-
-/// Names to the left, numbers to the right.
-fn aligned(line: &[String; COLUMNS.len()], widths: &[usize; COLUMNS.len()]) -> String {
-    let mut text = String::new();
-    for (at, (cell, &width)) in line.iter().zip(widths).enumerate() {
-        let _ = if at == 0 { write!(text, "{cell:<width$}") } else { write!(text, "  {cell:>width$}") };
-    }
-    text.push('\n');
-    text
 }
 
 #[cfg(test)]

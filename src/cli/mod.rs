@@ -11,6 +11,7 @@ mod broker;
 mod check;
 #[cfg(feature = "embedded")]
 mod demo;
+mod grid;
 mod produce;
 mod run;
 mod stream;

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Exit, Usage};
+use super::{Exit, Usage, grid::grid};
 use crate::{
     model::{self, Columns, Evaluation, ModelError, Saved, Table, TrainSettings, Trained, Training},
     record::ModelRef,
@@ -148,11 +148,12 @@ fn describe(table: &Table) -> String {
 /// What each class was taken for.
 fn confusion(result: &Evaluation) -> String {
     let names: Vec<&str> = result.classes.iter().map(|class| class.class.as_str()).collect();
-    let mut rows = vec![[&["is \\ predicted"], names.as_slice()].concat().into_iter().map(String::from).collect()];
+    let mut rows: Vec<Vec<String>> =
+        vec![[&["is \\ predicted"], names.as_slice()].concat().into_iter().map(String::from).collect()];
     for (name, counts) in names.iter().zip(&result.confusion) {
         rows.push([(*name).to_owned()].into_iter().chain(counts.iter().map(|&count| progress::count(count))).collect());
     }
-    grid(&rows)
+    grid("  ", &rows)
 }
 
 fn measures(result: &Evaluation) -> String {
@@ -161,20 +162,5 @@ fn measures(result: &Evaluation) -> String {
         let shares = [class.precision, class.recall, class.f1].map(|share| format!("{share:.3}"));
         rows.push([class.class.clone(), progress::count(class.rows)].into_iter().chain(shares).collect());
     }
-    grid(&rows)
-}
-
-/// The first column to the left, the others to the right, each as wide as its widest cell.
-fn grid(rows: &[Vec<String>]) -> String {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).filter_map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let _ = if column == 0 { write!(text, "  {cell:width$}") } else { write!(text, "  {cell:>width$}") };
-        }
-        text.push('\n');
-    }
-    text
+    grid("  ", &rows)
 }
