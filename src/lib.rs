@@ -3,6 +3,7 @@
 //! What follows is `ARCHITECTURE.md`, the guided tour.
 #![doc = include_str!("../ARCHITECTURE.md")]
 
+pub mod objects;
 pub mod offset;
 pub mod record;
 

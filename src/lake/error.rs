@@ -2,7 +2,7 @@
 
 use object_store::path::Path;
 
-use crate::offset::LaneId;
+use crate::{objects::OpenError, offset::LaneId};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
@@ -14,8 +14,8 @@ pub enum LakeError {
     #[error("gave up the commit of {id} at offset {start}: {reason}")]
     Abandoned { id: LaneId, start: i64, reason: &'static str },
 
-    #[error("lake {url}: {reason}")]
-    Url { url: String, reason: String },
+    #[error("lake {0}")]
+    Url(#[from] OpenError),
 
     /// Law L9.
     #[error(

@@ -1,6 +1,6 @@
 //! One lake's object store: local folder, S3 or memory behind the same few verbs.
 //!
-//! Owns: from URL to store, durable writes, atomic creation, publishing, and the probe of what the store can do.
+//! Owns: durable writes, atomic creation, publishing, and the probe of what the store can do.
 //! Does not own: what the objects mean ([`super::ledger`], [`super::segment`]).
 
 use std::{
@@ -16,11 +16,12 @@ use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesUnordered};
 use object_store::{
     CopyMode, CopyOptions, Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-    WriteMultipart, aws::AmazonS3Builder, local::LocalFileSystem, memory::InMemory, path::Path, prefix::PrefixStore,
+    WriteMultipart, path::Path,
 };
 use uuid::Uuid;
 
 use super::LakeError;
+use crate::objects::Objects;
 
 /// Larger objects are uploaded in parts, so that one slow request never carries it all.
 const SINGLE_PUT_BYTES_MAX: usize = 16 << 20;
@@ -45,16 +46,11 @@ pub struct Store {
 impl Store {
     /// Opens `s3://bucket/prefix`, `file:///path`, `memory://` or a path; a missing local folder is made.
     pub fn open(url: &str) -> Result<Self, LakeError> {
-        match url.split_once("://") {
-            Some(("s3", rest)) => Self::s3(url, rest),
-            Some(("file", path)) => Self::local(url, FilePath::new(path)),
-            Some(("memory", _)) => Ok(Self::over(Arc::new(InMemory::new()), url)),
-            Some((scheme, _)) => Err(LakeError::Url {
-                url: url.into(),
-                reason: format!("`{scheme}://` is not a store that can be used; write a path, file:// or s3://"),
-            }),
-            None => Self::local(url, FilePath::new(url)),
-        }
+        let objects = Objects::create(url)?;
+        Ok(match objects.folder {
+            Some(folder) => Self::over_local(objects.store, folder),
+            None => Self::over(objects.store, url),
+        })
     }
 
     /// A lake over any store that honours conditional creation; `url` is for messages.
@@ -66,26 +62,6 @@ impl Store {
     pub fn over_local(objects: Arc<dyn ObjectStore>, root: PathBuf) -> Self {
         let url = root.display().to_string().into();
         Self { objects, local: Some(Arc::new(LocalFolder::new(root))), url }
-    }
-
-    fn local(url: &str, path: &FilePath) -> Result<Self, LakeError> {
-        let open = || -> Result<Self, Box<dyn std::error::Error>> {
-            let root = std::path::absolute(path)?;
-            std::fs::create_dir_all(&root)?;
-            let objects = LocalFileSystem::new_with_prefix(&root)?;
-            Ok(Self::over_local(Arc::new(objects), root.canonicalize()?))
-        };
-        open().map_err(|error| LakeError::Url { url: url.into(), reason: format!("open the folder: {error}") })
-    }
-
-    /// Region, endpoint, path style and credentials come from the usual AWS environment.
-    fn s3(url: &str, bucket_and_prefix: &str) -> Result<Self, LakeError> {
-        let (bucket, prefix) = bucket_and_prefix.split_once('/').unwrap_or((bucket_and_prefix, ""));
-        let fault = |reason: String| LakeError::Url { url: url.into(), reason };
-        let prefix = Path::parse(prefix.trim_matches('/')).map_err(|e| fault(e.to_string()))?;
-        let bucket = AmazonS3Builder::from_env().with_bucket_name(bucket);
-        let bucket = bucket.build().map_err(|e| fault(format!("open the bucket: {e}")))?;
-        Ok(Self::over(Arc::new(PrefixStore::new(bucket, prefix)), url))
     }
 
     /// The store itself, rooted at the lake, for reading.

@@ -2,22 +2,21 @@
 //!
 //! ```text
 //! CSV ──table──▶ columns ──features::fit──▶ manifest ─┐
-//!                                                     ├─artifact──▶ models/NAME/VERSION ──Model::load──▶ Scorer
+//!                                                     ├─registry──▶ models/NAME/VERSION ──Model::load──▶ Scorer
 //!                        ──train──▶ weights ──────────┘
 //! ```
 //!
 //! Owns what a model is, in memory and on disk. Does not own where rows come from or where predictions go.
 //! `network` alone names Burn.
 
-mod artifact;
 mod error;
 mod evaluation;
 mod features;
 mod manifest;
 mod network;
+mod registry;
 mod scorer;
-mod table;
-mod train;
+mod training;
 mod weights;
 
 use std::{path::PathBuf, sync::Arc};
@@ -25,14 +24,13 @@ use std::{path::PathBuf, sync::Arc};
 use arrow::datatypes::Schema;
 
 pub use self::{
-    artifact::{Saved, save},
     error::ModelError,
     evaluation::{ClassResult, Evaluation},
     features::{Feature, FeatureKind},
     manifest::{Activation, Manifest, Training},
+    registry::{Saved, save},
     scorer::Scorer,
-    table::{Column, Columns, Table},
-    train::{Epoch, TrainSettings, Trained, train},
+    training::{Column, Columns, Epoch, Table, TrainSettings, Trained, train},
 };
 use self::{features::Encoder, network::Network};
 use crate::record::{Field, ModelRef};
@@ -67,7 +65,7 @@ pub struct Model {
 impl Model {
     /// Reads a version from its folder. Anything wrong with it is an error here, so that scoring can trust it.
     pub fn load(settings: &ModelSettings) -> Result<Self, ModelError> {
-        let artifact = artifact::read(&settings.path, settings.version)?;
+        let artifact = registry::read(&settings.path, settings.version)?;
         let network = Network::new(&artifact.layers, artifact.manifest.activation, settings.backend)?;
         Ok(Self { manifest: artifact.manifest, reference: artifact.reference, network: Arc::new(network) })
     }

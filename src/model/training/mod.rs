@@ -3,6 +3,8 @@
 //! Owns the split, the schedule and when to stop. Every random number comes from one generator of its own, because
 //! Burn's is shared by the whole process. One thread.
 
+mod table;
+
 use std::{f64::consts::PI, sync::Arc};
 
 use arrow::{
@@ -12,6 +14,7 @@ use arrow::{
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
+pub use self::table::{Column, Columns, Table};
 use super::{
     error::ModelError,
     evaluation::Evaluation,
@@ -19,7 +22,6 @@ use super::{
     manifest::{Activation, FORMAT, Manifest, Training},
     network::{BURN, Network, Trainer},
     scorer::Scorer,
-    table::Table,
     weights::Layer,
 };
 

@@ -17,7 +17,7 @@ use arrow::{
 use csv::{ReaderBuilder, StringRecord, Trim};
 use sha2::{Digest, Sha256};
 
-use super::{
+use crate::model::{
     error::ModelError,
     features::did_you_mean,
     manifest::{CLASSES_MAX, repeated},

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{
     error::ModelError,
     manifest::Manifest,
-    train::Trained,
+    training::Trained,
     weights::{self, Layer},
 };
 use crate::record::ModelRef;
