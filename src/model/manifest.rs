@@ -176,7 +176,12 @@ mod tests {
             ("/features", serde_json::json!([]), "it has no features"),
             ("/features", feature(serde_json::json!({ "numeric": { "mean": 0, "std": 0 } })), "`x`: its std is 0"),
             ("/features", feature(serde_json::json!({ "categorical": { "vocabulary": [] } })), "`x`: its vocabulary"),
-            ("/features", feature("text".into()), "unknown variant `text`"),
+            ("/features", feature("date".into()), "unknown variant `date`"),
+            (
+                "/features",
+                feature(serde_json::json!({ "text": { "buckets": 0, "words": 1 } })),
+                "`x`: it has no buckets",
+            ),
         ];
         for (place, value, want) in cases {
             let error = manifest(|json| *json.pointer_mut(place).unwrap() = value).unwrap_err();
