@@ -16,6 +16,7 @@ mod manifest;
 mod network;
 mod registry;
 mod scorer;
+mod softmax;
 mod training;
 mod weights;
 
@@ -32,7 +33,7 @@ pub use self::{
     scorer::Scorer,
     training::{Column, Columns, Epoch, Table, TrainSettings, Trained, train},
 };
-use self::{features::Encoder, network::Network};
+use self::{features::Encoder, network::Forward};
 use crate::record::{Field, ModelRef};
 
 /// Which model scores the records, and on what.
@@ -59,15 +60,15 @@ pub enum Backend {
 pub struct Model {
     manifest: Manifest,
     reference: ModelRef,
-    network: Arc<Network>,
+    forward: Arc<Forward>,
 }
 
 impl Model {
     /// Reads a version from its folder. Anything wrong with it is an error here, so that scoring can trust it.
     pub fn load(settings: &ModelSettings) -> Result<Self, ModelError> {
         let artifact = registry::read(&settings.path, settings.version)?;
-        let network = Network::new(&artifact.layers, artifact.manifest.activation, settings.backend)?;
-        Ok(Self { manifest: artifact.manifest, reference: artifact.reference, network: Arc::new(network) })
+        let forward = Forward::new(&artifact.layers, artifact.manifest.activation, settings.backend)?;
+        Ok(Self { manifest: artifact.manifest, reference: artifact.reference, forward: Arc::new(forward) })
     }
 
     #[must_use]
@@ -100,7 +101,7 @@ impl Model {
     /// A scorer for batches of this schema.
     pub fn scorer(&self, schema: &Schema) -> Result<Scorer, ModelError> {
         let encoder = Encoder::bind(&self.manifest.features, schema)?;
-        Ok(Scorer::new(Arc::clone(&self.network), encoder, self.manifest.classes.len()))
+        Ok(Scorer::new(Arc::clone(&self.forward), encoder, self.manifest.temperature))
     }
 }
 

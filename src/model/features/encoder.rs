@@ -1,16 +1,20 @@
 //! Rows of a batch to floats of the network's input, by the features of a manifest.
 //!
-//! Owns the order of the floats. Does not own what a feature is, nor what becomes of the floats.
+//! Column after column, because so a column of the batch is read and written in one plain loop, which the compiler makes
+//! vectors of. Owns the order of the floats. Does not own what a feature is, nor what becomes of the floats.
 
 use std::{collections::HashMap, ops::Range};
 
 use arrow::{
-    array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch},
+    array::{Array, ArrayRef, AsArray, RecordBatch},
     datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type, Schema},
 };
 
 use super::{DEVIATIONS_MAX, Feature, FeatureKind, Text, did_you_mean};
 use crate::model::error::ModelError;
+
+/// Rows that are turned at once, when they are wanted row after row.
+const TURNED_ROWS: usize = 256;
 
 /// The features of a model, bound to the columns of a schema.
 #[derive(Debug)]
@@ -19,7 +23,7 @@ pub(in crate::model) struct Encoder {
     width: usize,
 }
 
-/// A feature, where its column stands in the batch, and where its floats stand in a row of the input.
+/// A feature, where its column stands in the batch, and which of a row's floats are its own.
 #[derive(Debug)]
 struct Bound {
     feature: Feature,
@@ -52,12 +56,46 @@ impl Encoder {
 
     /// The floats of some rows of the batch, row after row.
     pub(in crate::model) fn encode(&self, batch: &RecordBatch, rows: Range<usize>) -> Result<Vec<f32>, ModelError> {
-        let mut floats = vec![0.0; rows.len() * self.width];
-        for bound in &self.bound {
-            let lines = floats.chunks_exact_mut(self.width);
-            bound.fill(batch, rows.clone(), lines)?;
+        let mut floats = Vec::with_capacity(rows.len() * self.width);
+        for start in rows.clone().step_by(TURNED_ROWS) {
+            let turned = start..rows.end.min(start + TURNED_ROWS);
+            let stride = turned.len();
+            let columns = self.columns(batch, turned, stride)?;
+            let line = |row: usize| columns.iter().skip(row).step_by(stride).copied();
+            (0..stride).for_each(|row| floats.extend(line(row)));
         }
         Ok(floats)
+    }
+
+    /// The floats of some rows of the batch: `stride` of them for each slot, of which those past the rows are nought.
+    pub(in crate::model) fn columns(
+        &self,
+        batch: &RecordBatch,
+        rows: Range<usize>,
+        stride: usize,
+    ) -> Result<Vec<f32>, ModelError> {
+        if rows.len() > stride || rows.end > batch.num_rows() {
+            let (has, stride) = (batch.num_rows(), stride.min(rows.len()));
+            return Err(ModelError::Compute(format!("rows {rows:?} of {has} rows do not go into {stride}")));
+        }
+        let mut floats = vec![0.0; stride * self.width];
+        for bound in &self.bound {
+            let lines = &mut floats[bound.slots.start * stride..bound.slots.end * stride];
+            bound.fill(batch, rows.clone(), &mut Lines { floats: lines, stride })?;
+        }
+        Ok(floats)
+    }
+}
+
+/// The floats of one feature: a line for each of its slots, with a float for each row.
+struct Lines<'a> {
+    floats: &'a mut [f32],
+    stride: usize,
+}
+
+impl Lines<'_> {
+    fn set(&mut self, slot: usize, row: usize, float: f32) {
+        self.floats[slot * self.stride + row] = float;
     }
 }
 
@@ -77,114 +115,101 @@ impl Bound {
         Ok(Self { feature: feature.clone(), column, slots, words })
     }
 
-    /// Writes the feature's floats into the lines of these rows.
-    fn fill<'a>(
-        &self,
-        batch: &RecordBatch,
-        rows: Range<usize>,
-        lines: impl Iterator<Item = &'a mut [f32]>,
-    ) -> Result<(), ModelError> {
+    /// Writes the feature's floats for these rows.
+    fn fill(&self, batch: &RecordBatch, rows: Range<usize>, lines: &mut Lines<'_>) -> Result<(), ModelError> {
         let array = batch.columns().get(self.column).ok_or_else(|| self.feature.unreadable(&DataType::Null))?;
-        let lines = rows.zip(lines);
-        match &self.feature.kind {
-            FeatureKind::Numeric { mean, std } => self.fill_numbers(array, lines, |x| standardised(x, *mean, *std)),
-            FeatureKind::Boolean => self.fill_numbers(array, lines, |x| Some(if x == 0.0 { 0.0 } else { 1.0 })),
-            FeatureKind::Categorical { .. } => self.fill_words(array, lines),
-            FeatureKind::Text(text) => self.fill_text(text, array, lines),
-        }
+        let array = array.slice(rows.start, rows.len());
+        let unsound = match &self.feature.kind {
+            FeatureKind::Numeric { mean, std } => self.fill_numbers(&array, lines, *mean, *std)?,
+            FeatureKind::Boolean => self.fill_flags(&array, lines)?,
+            FeatureKind::Categorical { .. } => self.fill_words(&array, lines)?,
+            FeatureKind::Text(text) => self.fill_text(text, &array, lines)?,
+        };
+        self.mark_missing(&array, rows.start, lines)?;
+        unsound.map_or(Ok(()), |row| Err(self.value_error(rows.start + row, "is not a finite number")))
     }
 
-    fn fill_numbers<'a>(
+    /// Returns the first row that has a value which is not a finite number.
+    fn fill_numbers(
         &self,
         array: &ArrayRef,
-        lines: impl Iterator<Item = (usize, &'a mut [f32])>,
-        float: impl Fn(f64) -> Option<f32>,
-    ) -> Result<(), ModelError> {
-        match array.data_type() {
+        lines: &mut Lines<'_>,
+        mean: f64,
+        std: f64,
+    ) -> Result<Option<usize>, ModelError> {
+        let line = &mut *lines.floats;
+        let all_finite = match array.data_type() {
             DataType::Boolean => {
-                let array = array.as_boolean();
-                self.each(array, lines, |row, slots| put(slots, float(f64::from(u8::from(array.value(row))))))
+                let numbers = array.as_boolean().values().iter().map(|on| f64::from(u8::from(on)));
+                standardise(numbers, line, mean, std)
             }
-            DataType::Int32 => self.fill_primitives(array.as_primitive::<Int32Type>(), lines, f64::from, float),
+            DataType::Int32 => {
+                standardise(array.as_primitive::<Int32Type>().values().iter().map(|x| f64::from(*x)), line, mean, std)
+            }
             #[allow(clippy::cast_precision_loss, reason = "the network's own floats are coarser still")]
-            DataType::Int64 => self.fill_primitives(array.as_primitive::<Int64Type>(), lines, |x| x as f64, float),
-            DataType::Float32 => self.fill_primitives(array.as_primitive::<Float32Type>(), lines, f64::from, float),
-            DataType::Float64 => self.fill_primitives(array.as_primitive::<Float64Type>(), lines, |x| x, float),
-            other => Err(self.feature.unreadable(other)),
+            DataType::Int64 => {
+                standardise(array.as_primitive::<Int64Type>().values().iter().map(|x| *x as f64), line, mean, std)
+            }
+            DataType::Float32 => {
+                standardise(array.as_primitive::<Float32Type>().values().iter().map(|x| f64::from(*x)), line, mean, std)
+            }
+            DataType::Float64 => {
+                standardise(array.as_primitive::<Float64Type>().values().iter().copied(), line, mean, std)
+            }
+            other => return Err(self.feature.unreadable(other)),
+        };
+        Ok(if all_finite { None } else { first_unsound(array) })
+    }
+
+    fn fill_flags(&self, array: &ArrayRef, lines: &mut Lines<'_>) -> Result<Option<usize>, ModelError> {
+        let DataType::Boolean = array.data_type() else { return Err(self.feature.unreadable(array.data_type())) };
+        for (float, on) in lines.floats.iter_mut().zip(array.as_boolean().values()) {
+            *float = f32::from(u8::from(on));
         }
+        Ok(None)
     }
 
-    fn fill_primitives<'a, T: ArrowPrimitiveType>(
-        &self,
-        array: &PrimitiveArray<T>,
-        lines: impl Iterator<Item = (usize, &'a mut [f32])>,
-        number: impl Fn(T::Native) -> f64,
-        float: impl Fn(f64) -> Option<f32>,
-    ) -> Result<(), ModelError> {
-        self.each(array, lines, |row, slots| put(slots, float(number(array.value(row)))))
-    }
-
-    fn fill_words<'a>(
-        &self,
-        array: &ArrayRef,
-        lines: impl Iterator<Item = (usize, &'a mut [f32])>,
-    ) -> Result<(), ModelError> {
+    fn fill_words(&self, array: &ArrayRef, lines: &mut Lines<'_>) -> Result<Option<usize>, ModelError> {
+        let unknown = self.slots.len() - 1;
+        let mut put = |row: usize, word: &str| lines.set(self.words.get(word).copied().unwrap_or(unknown), row, 1.0);
         match array.data_type() {
             DataType::Utf8 => {
-                let array = array.as_string::<i32>();
-                self.each(array, lines, |row, slots| self.put_word(slots, array.value(row)))
+                let words = array.as_string::<i32>().iter().enumerate();
+                words.for_each(|(row, word)| word.into_iter().for_each(|word| put(row, word)));
             }
             DataType::Boolean => {
-                let array = array.as_boolean();
-                self.each(array, lines, |row, slots| {
-                    self.put_word(slots, if array.value(row) { "true" } else { "false" })
-                })
+                let flags = array.as_boolean().iter().enumerate();
+                let word = |on: bool| if on { "true" } else { "false" };
+                flags.for_each(|(row, on)| on.into_iter().for_each(|on| put(row, word(on))));
             }
-            other => Err(self.feature.unreadable(other)),
+            other => return Err(self.feature.unreadable(other)),
         }
+        Ok(None)
     }
 
-    fn fill_text<'a>(
-        &self,
-        text: &Text,
-        array: &ArrayRef,
-        lines: impl Iterator<Item = (usize, &'a mut [f32])>,
-    ) -> Result<(), ModelError> {
+    fn fill_text(&self, text: &Text, array: &ArrayRef, lines: &mut Lines<'_>) -> Result<Option<usize>, ModelError> {
         let DataType::Utf8 = array.data_type() else { return Err(self.feature.unreadable(array.data_type())) };
-        let array = array.as_string::<i32>();
-        let mut plain = String::new();
-        self.each(array, lines, |row, slots| {
-            text.fill(array.value(row), &mut plain, &mut slots[..text.buckets]);
-            true
-        })
+        let (mut plain, mut buckets) = (String::new(), vec![0.0; text.buckets]);
+        for (row, value) in array.as_string::<i32>().iter().enumerate() {
+            let Some(value) = value else { continue };
+            buckets.fill(0.0);
+            text.fill(value, &mut plain, &mut buckets);
+            let filled = buckets.iter().enumerate().filter(|(_, share)| **share > 0.0);
+            filled.for_each(|(bucket, share)| lines.set(bucket, row, *share));
+        }
+        Ok(None)
     }
 
-    fn put_word(&self, slots: &mut [f32], word: &str) -> bool {
-        let unknown = slots.len() - 1;
-        let slot = self.words.get(word).copied().unwrap_or(unknown);
-        put(&mut slots[slot..], Some(1.0))
-    }
-
-    /// Calls `write` for each row that has a value, and marks those that have none. `write` is false for a value that
-    /// is not a finite number.
-    fn each<'a>(
-        &self,
-        array: &dyn Array,
-        lines: impl Iterator<Item = (usize, &'a mut [f32])>,
-        mut write: impl FnMut(usize, &mut [f32]) -> bool,
-    ) -> Result<(), ModelError> {
-        let nulls = array.nulls();
-        for (row, line) in lines {
-            let slots = &mut line[self.slots.clone()];
-            if nulls.is_some_and(|nulls| nulls.is_null(row)) {
-                if !self.feature.missing {
-                    return Err(self.value_error(row, "is missing, and the training data had no missing value there"));
-                }
-                // A flag or the unknown slot: either way the last.
-                put(&mut slots[self.slots.len() - 1..], Some(1.0));
-            } else if !write(row, slots) {
-                return Err(self.value_error(row, "is not a finite number"));
+    /// A row without a value has nothing but its flag, or the unknown slot: either is the last.
+    fn mark_missing(&self, array: &ArrayRef, start: usize, lines: &mut Lines<'_>) -> Result<(), ModelError> {
+        let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) else { return Ok(()) };
+        for row in (0..array.len()).filter(|&row| nulls.is_null(row)) {
+            if !self.feature.missing {
+                let fault = "is missing, and the training data had no missing value there";
+                return Err(self.value_error(start + row, fault));
             }
+            lines.set(0, row, 0.0);
+            lines.set(self.slots.len() - 1, row, 1.0);
         }
         Ok(())
     }
@@ -194,17 +219,26 @@ impl Bound {
     }
 }
 
-/// Writes the first slot; false if there is no value to write.
-fn put(slots: &mut [f32], value: Option<f32>) -> bool {
-    if let Some(value) = value {
-        slots[0] = value;
+/// Writes a float for each number; false if one of them is not finite.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "clamped to what an f32 holds")]
+fn standardise(numbers: impl Iterator<Item = f64>, line: &mut [f32], mean: f64, std: f64) -> bool {
+    let mut all_finite = true;
+    for (float, x) in line.iter_mut().zip(numbers) {
+        all_finite &= x.is_finite();
+        *float = ((x - mean) / std).clamp(-DEVIATIONS_MAX, DEVIATIONS_MAX) as f32;
     }
-    value.is_some()
+    all_finite
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "clamped to what an f32 holds")]
-fn standardised(x: f64, mean: f64, std: f64) -> Option<f32> {
-    x.is_finite().then(|| ((x - mean) / std).clamp(-DEVIATIONS_MAX, DEVIATIONS_MAX) as f32)
+/// What stands behind a null may be anything.
+fn first_unsound(array: &ArrayRef) -> Option<usize> {
+    let is_sound = |row: usize| match array.data_type() {
+        DataType::Float32 => array.as_primitive::<Float32Type>().value(row).is_finite(),
+        DataType::Float64 => array.as_primitive::<Float64Type>().value(row).is_finite(),
+        _ => true,
+    };
+    (0..array.len()).find(|&row| array.is_valid(row) && !is_sound(row))
 }
 
 #[cfg(test)]
@@ -298,6 +332,40 @@ mod tests {
         }
         let error = encode(&[numeric_feature("x", false)], vec![("x", Arc::new(Int32Array::from(vec![None])))]);
         assert!(error.unwrap_err().to_string().starts_with("row 0: `x` is missing"));
+    }
+
+    #[test]
+    fn what_stands_behind_a_null_is_never_looked_at() {
+        let nulls = arrow::buffer::NullBuffer::from(vec![true, false]);
+        let x = Float64Array::new(vec![12.0, f64::NAN].into(), Some(nulls.clone()));
+        let on = BooleanArray::new(vec![true, true].into(), Some(nulls));
+        let boolean = Feature { name: "on".to_owned(), missing: true, kind: FeatureKind::Boolean };
+        let floats = encode(&[numeric_feature("x", true), boolean], vec![("x", Arc::new(x)), ("on", Arc::new(on))]);
+        assert_eq!(floats.unwrap(), [1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn columns_are_filled_up_with_noughts() {
+        let batch = RecordBatch::try_from_iter([("x", Arc::new(Int32Array::from(vec![12, 14, 16])) as ArrayRef)]);
+        let batch = batch.unwrap();
+        let features = [numeric_feature("x", true)];
+        let encoder = Encoder::bind(&features, batch.schema_ref()).unwrap();
+        assert_eq!(encoder.columns(&batch, 1..3, 3).unwrap(), [2.0, 3.0, 0.0, 0.0, 0.0, 0.0]);
+        assert!(encoder.columns(&batch, 0..3, 2).is_err() && encoder.columns(&batch, 2..4, 2).is_err());
+    }
+
+    #[test]
+    fn rows_are_the_columns_turned_however_many_there_are() {
+        let numbers = || Arc::new(Int32Array::from_iter_values(0..700));
+        let floats = encode(
+            &[numeric_feature("x", false), numeric_feature("y", true)],
+            vec![("x", numbers()), ("y", numbers())],
+        );
+        let floats = floats.unwrap();
+        assert_eq!(floats.len(), 2_100);
+        let is_turned =
+            |(x, line): (u16, &[f32])| line == [(f32::from(x) - 10.0) / 2.0, (f32::from(x) - 10.0) / 2.0, 0.0];
+        assert!((0..).zip(floats.chunks_exact(3)).all(is_turned));
     }
 
     #[test]

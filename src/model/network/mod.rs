@@ -1,7 +1,9 @@
 //! The network in Burn; the only folder that names it.
 //!
-//! Owns the tensors and how they are trained. Does not own features, files or the training loop.
+//! [`Forward`] scores; [`Network`] is the module that learns. Owns the tensors. Does not own features, files or the training
+//! loop.
 
+mod forward;
 mod trainer;
 
 use burn::{
@@ -13,14 +15,17 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 
-pub(super) use self::trainer::Trainer;
+pub(super) use self::{
+    forward::{Forward, ROWS_STEP},
+    trainer::Trainer,
+};
 
 use super::{Backend, error::ModelError, manifest, weights::Layer};
 
 /// The version of Burn that this build is made with, for the manifest.
 pub(super) const BURN: &str = "0.22";
 
-/// Fully connected layers with an activation between them. `Send` and `Sync`: many lanes compute with one.
+/// Fully connected layers with an activation between them, as Burn trains them.
 #[derive(Module, Debug)]
 pub(super) struct Network {
     layers: Vec<Linear>,
@@ -28,14 +33,6 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub(super) fn new(
-        layers: &[Layer],
-        activation: manifest::Activation,
-        backend: Backend,
-    ) -> Result<Self, ModelError> {
-        Ok(Self::on(&device(backend)?, layers, activation))
-    }
-
     fn on(device: &Device, layers: &[Layer], activation: manifest::Activation) -> Self {
         let activation = match activation {
             manifest::Activation::Relu => Activation::Relu(activation::Relu),
@@ -126,9 +123,13 @@ mod tests {
         Layer { inputs: 2, outputs: 2, weight: vec![1.0, 2.0, 3.0, 4.0], bias: vec![0.5, -20.0] }
     }
 
+    fn network(layers: &[Layer], activation: manifest::Activation) -> Network {
+        Network::on(&device(Backend::NdArray).unwrap(), layers, activation)
+    }
+
     #[test]
     fn a_square_matrix_is_out_by_in_and_not_the_other_way_round() {
-        let network = Network::new(&[square()], RELU, Backend::NdArray).unwrap();
+        let network = network(&[square()], RELU);
         // [1·10 + 2·1 + 0.5, 3·10 + 4·1 − 20]; turned it would be [13.5, 4].
         assert_eq!(network.logits(vec![10.0, 1.0], 1).unwrap(), [12.5, 14.0]);
         assert_eq!(network.layers().unwrap(), [square()]);
@@ -138,26 +139,13 @@ mod tests {
     fn the_activation_stands_between_the_layers_and_not_after_the_last() {
         let last = Layer { inputs: 2, outputs: 1, weight: vec![-1.0, 1.0], bias: vec![0.0] };
         let logits = |activation| {
-            let network = Network::new(&[square(), last.clone()], activation, Backend::NdArray).unwrap();
+            let network = network(&[square(), last.clone()], activation);
             network.logits(vec![1.0, 1.0, 0.0, 0.0], 2).unwrap()
         };
         // The first layer says [3.5, -13] and [0.5, -20].
         assert_eq!(logits(RELU), [-3.5, -0.5]);
         let tanh = logits(manifest::Activation::Tanh);
         assert!((tanh[0] - ((-13.0_f32).tanh() - 3.5_f32.tanh())).abs() < 1e-6, "{tanh:?}");
-    }
-
-    #[cfg(not(feature = "flex"))]
-    #[test]
-    fn a_backend_that_is_not_in_the_build_is_an_error_that_says_how_to_get_it() {
-        let error = Network::new(&[square()], RELU, Backend::Flex).unwrap_err();
-        assert!(error.to_string().contains("--features flex"), "{error}");
-    }
-
-    #[test]
-    fn one_network_serves_many_threads() {
-        fn shared<T: Send + Sync>() {}
-        shared::<Network>();
     }
 
     #[test]

@@ -16,11 +16,12 @@ use rand_chacha::ChaCha8Rng;
 
 pub use self::table::{Column, Columns, Table};
 use super::{
+    Backend,
     error::ModelError,
     evaluation::Evaluation,
     features::{self, Encoder},
     manifest::{Activation, FORMAT, Manifest, Training},
-    network::{BURN, Network, Trainer},
+    network::{BURN, Forward, Network, Trainer},
     scorer::Scorer,
     weights::Layer,
 };
@@ -129,7 +130,8 @@ pub fn train(table: &Table, settings: &TrainSettings, mut on_epoch: impl FnMut(E
     let best = run.descend(trainer, &validation, &mut rng, &mut on_epoch)?;
 
     let layers = best.network.layers()?;
-    let scorer = Scorer::new(Arc::new(best.network), encoder, table.classes.len());
+    let forward = Forward::new(&layers, settings.activation, Backend::default())?;
+    let scorer = Scorer::new(Arc::new(forward), encoder, draft.temperature);
     let prediction = scorer.score(&split.test.rows)?.class;
     let training = Training {
         label: table.label.clone(),
