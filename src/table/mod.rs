@@ -11,6 +11,7 @@ mod inputs;
 mod parquet_file;
 mod survey;
 mod value;
+mod writer;
 
 use std::{ffi::OsStr, fs::File, io, path::Path};
 
@@ -27,6 +28,7 @@ pub use self::{
     error::TableError,
     survey::{ColumnSurvey, Found, Survey},
     value::{booleans, numbers, words},
+    writer::Writer,
 };
 
 /// Rows of one batch.

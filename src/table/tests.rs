@@ -1,8 +1,14 @@
 //! Reading tables from files.
 
-use std::{fmt::Write as _, fs};
+use std::{fmt::Write as _, fs, sync::Arc};
 
-use arrow::array::{Array, AsArray};
+use arrow::{
+    array::{
+        ArrayRef, AsArray, BinaryArray, Date32Array, Decimal128Array, DictionaryArray, Float32Array, Int32Array,
+        LargeStringArray, ListArray, StringViewArray, TimestampMillisecondArray, UInt64Array,
+    },
+    datatypes::{Float64Type, Int32Type, Int64Type, UInt64Type},
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -70,7 +76,7 @@ fn each_fault_of_a_csv_names_the_file_and_the_line() {
     let cases = [
         ("", "it is empty"),
         ("x,y\n1,2\n3\n", "line 3: the row has 1 cells, and the header has 2"),
-        ("x,y\n1,2\n\n3,4,5\n", "line 4: the row has 3 cells, and the header has 2"),
+        ("x,y\n1,2\n3,4\n3,4,5\n", "line 4: the row has 3 cells, and the header has 2"),
         ("x, x\n1,2\n", "the column `x` is there twice"),
         (&open_quote, "line 3: the row is longer than 16 MiB; is a quote left open?"),
     ];
@@ -111,4 +117,90 @@ fn what_is_no_parquet_file_is_refused() {
     let folder = folder(&[("bad.parquet", "this is no Parquet")]);
     let error = open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("read the footer of") && error.ends_with("bad.parquet"), "{error}");
+}
+
+fn write_parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+    let mut writer = Writer::create(path).unwrap();
+    writer.write(&RecordBatch::try_from_iter(columns).unwrap()).unwrap();
+    writer.finish().unwrap();
+}
+
+#[test]
+fn the_many_types_of_parquet_become_a_few() {
+    let folder = folder(&[]);
+    let path = folder.path().join("types.parquet");
+    let dictionary: DictionaryArray<Int32Type> = vec!["b", "a"].into_iter().collect();
+    let decimal = Decimal128Array::from(vec![150, -25]).with_precision_and_scale(10, 2).unwrap();
+    write_parquet(
+        &path,
+        vec![
+            ("int", Arc::new(Int32Array::from(vec![1, -2]))),
+            ("unsigned", Arc::new(UInt64Array::from(vec![1, u64::MAX]))),
+            ("float", Arc::new(Float32Array::from(vec![0.5, 1.5]))),
+            ("decimal", Arc::new(decimal)),
+            ("large", Arc::new(LargeStringArray::from(vec!["x", ""]))),
+            ("view", Arc::new(StringViewArray::from(vec!["y", "z"]))),
+            ("dictionary", Arc::new(dictionary)),
+        ],
+    );
+    let table = open(&path).unwrap();
+    let batch = table.batches(&[0, 1, 2, 3, 4, 5, 6]).next().unwrap().unwrap();
+    assert_eq!(batch.column(0).as_primitive::<Int64Type>().values(), &[1, -2]);
+    assert_eq!(batch.column(1).as_primitive::<UInt64Type>().values(), &[1, u64::MAX]);
+    assert_eq!(batch.column(2).as_primitive::<Float64Type>().values(), &[0.5, 1.5]);
+    assert_eq!(batch.column(3).as_primitive::<Float64Type>().values(), &[1.5, -0.25]);
+    let words: Vec<Vec<Option<&str>>> =
+        (4..7).map(|column| batch.column(column).as_string::<i32>().iter().collect()).collect();
+    assert_eq!(words, [[Some("x"), Some("")], [Some("y"), Some("z")], [Some("b"), Some("a")]]);
+    let picked = table.batches(&[5, 0]).next().unwrap().unwrap();
+    assert_eq!(picked.schema_ref().field(0).name(), "view");
+    assert_eq!(picked.column(1), batch.column(0));
+}
+
+#[test]
+fn what_a_table_can_not_use_is_said_in_words() {
+    let folder = folder(&[]);
+    let path = folder.path().join("types.parquet");
+    let list = ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1)])]);
+    write_parquet(
+        &path,
+        vec![
+            ("at", Arc::new(TimestampMillisecondArray::from(vec![1]))),
+            ("day", Arc::new(Date32Array::from(vec![1]))),
+            ("key", Arc::new(BinaryArray::from_iter_values([b"k"]))),
+            ("list", Arc::new(list)),
+        ],
+    );
+    let table = open(&path).unwrap();
+    let told: Vec<_> = table
+        .columns()
+        .iter()
+        .map(|column| match &column.holds {
+            Holds::Other(what) => what.as_str(),
+            Holds::Cells | Holds::Typed(_) => "usable",
+        })
+        .collect();
+    assert_eq!(told, ["a timestamp", "a date", "bytes", "a list"]);
+}
+
+#[test]
+fn a_column_that_changes_its_type_from_file_to_file_is_an_error() {
+    let folder = folder(&[]);
+    write_parquet(&folder.path().join("a.parquet"), vec![("x", Arc::new(Int32Array::from(vec![1])))]);
+    write_parquet(&folder.path().join("b.parquet"), vec![("x", Arc::new(Float32Array::from(vec![1.0])))]);
+    let table = open(folder.path()).unwrap();
+    let error = table.batches(&[0]).find_map(Result::err).unwrap().to_string();
+    assert!(error.contains("b.parquet: the column `x` is Float32 here, and another type"), "{error}");
+}
+
+#[test]
+fn a_damaged_parquet_file_is_an_error() {
+    let folder = folder(&[]);
+    let path = folder.path().join("t.parquet");
+    write_parquet(&path, vec![("x", Arc::new(Int32Array::from_iter_values(0..1_000)))]);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4..400].fill(0xff);
+    fs::write(&path, bytes).unwrap();
+    let error = open(&path).unwrap().batches(&[0]).find_map(Result::err).unwrap().to_string();
+    assert!(error.starts_with("read ") && error.ends_with("t.parquet"), "{error}");
 }

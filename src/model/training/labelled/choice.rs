@@ -104,21 +104,18 @@ impl Columns {
         if self.ignore.contains(name) || !(self.features.is_empty() || self.features.contains(name)) {
             return Ok(Some("as asked".to_owned()));
         }
-        if let Holds::Other(what) = &column.holds {
-            let fault = format!("the column `{name}` is {what}, which can't be learned from");
-            return if self.asks_for(name) { Err(fault) } else { Ok(Some(what.clone())) };
+        let is_asked = self.asks_for(name);
+        if is_scored && is_the_lakes_own(name) && !is_asked {
+            return Ok(Some("the lake's own; --features asks for it".to_owned()));
         }
-        if self.asks_for(name) {
-            return Ok(None);
+        match &column.holds {
+            Holds::Other(what) if is_asked => {
+                Err(format!("the column `{name}` is {what}, which can't be learned from"))
+            }
+            Holds::Other(what) => Ok(Some(format!("{what}, which can't be learned from"))),
+            Holds::Cells | Holds::Typed(_) if name.is_empty() => Ok(Some("it has no name".to_owned())),
+            Holds::Cells | Holds::Typed(_) => Ok(None),
         }
-        let why = if name.is_empty() {
-            Some("it has no name")
-        } else if is_scored && is_the_lakes_own(name) {
-            Some("the lake's own; --features asks for it")
-        } else {
-            None
-        };
-        Ok(why.map(String::from))
     }
 
     fn asks_for(&self, name: &String) -> bool {

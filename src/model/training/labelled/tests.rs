@@ -2,7 +2,13 @@
 
 use std::{fmt::Write as _, fs, path::Path};
 
-use arrow::{array::AsArray, compute::concat_batches, datatypes::Float64Type};
+use arrow::{
+    array::{
+        Array, AsArray, BinaryArray, BooleanArray, Date32Array, Float32Array, Float64Array, Int64Array, StringArray,
+    },
+    compute::concat_batches,
+    datatypes::Float64Type,
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -92,7 +98,7 @@ fn each_column_becomes_what_its_cells_suggest() {
             |row| (7 * row * row).to_string(),
             "left out: whole numbers, and every row's is different; --numeric asks for it",
         ),
-        (|row| format!("{}.25", row), "numeric"),
+        (|row| format!("{row}.25"), "numeric"),
         (|row| (row + 5).to_string(), "left out: it numbers the rows"),
         (|row| (row % 4).to_string(), "numeric"),
         (|row| if row == 2 { "na".to_owned() } else { (row % 4).to_string() }, "numeric, 1 missing"),
@@ -265,4 +271,114 @@ fn a_table_may_be_gone_through_several_times_held_or_read_again() {
     table.held = None;
     assert!(first == second && first == rows(&table));
     assert!(first.num_rows() == 10_000 && table.batches().unwrap().count() > 1);
+}
+
+fn write_parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+    let columns = columns.into_iter().map(|(name, array)| (name, array, true));
+    let mut writer = table::Writer::create(path).unwrap();
+    writer.write(&RecordBatch::try_from_iter_with_nullable(columns).unwrap()).unwrap();
+    writer.finish().unwrap();
+}
+
+#[test]
+fn a_csv_and_a_parquet_file_of_the_same_rows_are_learned_from_alike() {
+    let rows_of = 50_usize;
+    let texts = |text: fn(usize) -> Option<&'static str>| Arc::new((0..rows_of).map(text).collect::<StringArray>());
+    let folder = folder(&[]);
+    let path = folder.path().join("data.parquet");
+    let float = |row: usize| f64::from(u32::try_from(row % 9).unwrap()) + 0.1;
+    write_parquet(
+        &path,
+        vec![
+            ("id", Arc::new(Int64Array::from_iter_values(1..51))),
+            ("code", Arc::new(Int64Array::from_iter_values((0..50).map(|row| 100_000 - row * row)))),
+            ("x", Arc::new((0..rows_of).map(|row| (row % 7 != 0).then(|| float(row))).collect::<Float64Array>())),
+            ("n", Arc::new(Int64Array::from_iter_values((0..50).map(|row| row % 5)))),
+            ("on", Arc::new((0..rows_of).map(|row| Some(row % 2 == 0)).collect::<BooleanArray>())),
+            ("word", texts(|row| ["red", "green", "blue"].get(row % 4).copied())),
+            ("say", texts(|row| Some(if row % 2 == 0 { "a b" } else { "c d" }))),
+            ("y", texts(|row| Some(if row % 3 == 0 { "p" } else { "q" }))),
+        ],
+    );
+    let as_csv = folder.path().join("data.csv");
+    let mut writer = table::Writer::create(&as_csv).unwrap();
+    let parquet = Table::open(&[path.display().to_string()]).unwrap();
+    for batch in parquet.batches(&[0, 1, 2, 3, 4, 5, 6, 7]) {
+        writer.write(&batch.unwrap()).unwrap();
+    }
+    writer.finish().unwrap();
+
+    let (from_csv, from_parquet) = (open(&as_csv, &label("y")).unwrap(), open(&path, &label("y")).unwrap());
+    assert_eq!(told(&from_csv), told(&from_parquet));
+    assert_eq!(from_csv.features, from_parquet.features);
+    assert_eq!((&from_csv.labels, &from_csv.classes), (&from_parquet.labels, &from_parquet.classes));
+    assert_eq!(rows(&from_csv), rows(&from_parquet));
+    assert_eq!(from_csv.features.len(), 5, "{:?}", told(&from_csv));
+}
+
+#[test]
+fn a_folder_of_the_lake_is_a_table() {
+    let folder = folder(&[]);
+    for hour in 0..3_usize {
+        let place = folder.path().join(format!("date=2026-11-21/hour=0{hour}"));
+        fs::create_dir_all(&place).unwrap();
+        let numbers = |of: fn(i64) -> i64| Arc::new(Int64Array::from_iter_values((0..20).map(of)));
+        let model = if hour == 2 { "p_c" } else { "p_b" };
+        write_parquet(
+            &place.join(format!("g0-p0000-{hour:020}.parquet")),
+            vec![
+                ("width", numbers(|row| row % 4)),
+                ("prediction", Arc::new(StringArray::from_iter_values((0..20).map(|row| ["a", "b"][row % 2])))),
+                ("confidence", Arc::new(Float32Array::from(vec![0.9; 20]))),
+                (model, Arc::new(Float32Array::from(vec![0.9; 20]))),
+                ("_offset", numbers(|row| row)),
+                ("_key", Arc::new(BinaryArray::from_iter_values([b"k"; 20]))),
+            ],
+        );
+    }
+    fs::create_dir_all(folder.path().join("_staging")).unwrap();
+    fs::write(folder.path().join("_staging/half.parquet"), "half a file").unwrap();
+    let table = open(folder.path(), &label("prediction")).unwrap();
+    assert_eq!(table.features, [("width".to_owned(), ColumnKind::Numeric, false)]);
+    assert_eq!((table.labels.len(), rows(&table).num_rows()), (60, 60));
+    assert_eq!(
+        told(&table)[1..],
+        [
+            ("confidence", "left out: the lake's own; --features asks for it"),
+            ("p_b", "left out: the lake's own; --features asks for it"),
+            ("_offset", "left out: the lake's own; --features asks for it"),
+            ("_key", "left out: the lake's own; --features asks for it"),
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_value_to_learn_from_is_left_out_of_parquet_too() {
+    let folder = folder(&[]);
+    let path = folder.path().join("data.parquet");
+    write_parquet(
+        &path,
+        vec![
+            ("x", Arc::new(Float64Array::from(vec![1.5, f64::NAN, 2.5, 1.5]))),
+            ("z", Arc::new(Float64Array::from(vec![1.5, 7.0, f64::NEG_INFINITY, 1.5]))),
+            ("day", Arc::new(Date32Array::from(vec![1, 2, 3, 4]))),
+            ("y", Arc::new(BooleanArray::from(vec![true, false, true, false]))),
+        ],
+    );
+    let table = open(&path, &label("y")).unwrap();
+    assert_eq!(
+        told(&table),
+        [
+            ("x", "numeric, 1 missing"),
+            ("z", "left out: row 3 is infinite"),
+            ("day", "left out: a date, which can't be learned from"),
+        ]
+    );
+    let error = open(&path, &label("day")).unwrap_err().to_string();
+    assert!(error.contains("the label column `day` is a date"), "{error}");
+    let error = open(&path, &Columns { features: names(&["day"]), ..label("y") }).unwrap_err().to_string();
+    assert!(error.contains("the column `day` is a date, which can't be learned from"), "{error}");
+    assert_eq!(rows(&table).column(0).null_count(), 1);
+    let error = open(&path, &Columns { numeric: names(&["z"]), ..label("y") }).unwrap_err().to_string();
+    assert!(error.contains("`z` is asked for as numeric, and row 3 is infinite"), "{error}");
 }
