@@ -26,7 +26,10 @@ use arrow::datatypes::Schema;
 
 pub use self::{
     error::ModelError,
-    evaluation::{ClassResult, Evaluation},
+    evaluation::{
+        Area, Calibration, CalibrationBin, ClassResult, Curves, Evaluation, Importance, Point, Predictions, importance,
+        temperature,
+    },
     features::{Feature, FeatureKind, Text},
     manifest::{Activation, Manifest, Training},
     registry::{Saved, save},
