@@ -11,6 +11,7 @@ mod broker;
 mod check;
 #[cfg(feature = "embedded")]
 mod demo;
+mod draw;
 mod grid;
 mod produce;
 mod run;
@@ -47,6 +48,7 @@ enum Command {
     Audit(audit::Audit),
     Train(train::Train),
     Produce(produce::Produce),
+    Draw(draw::Draw),
     #[cfg(feature = "embedded")]
     Broker(broker::Broker),
 }
@@ -79,6 +81,7 @@ impl Cli {
             Command::Audit(command) => command.run().await,
             Command::Train(command) => command.run().await,
             Command::Produce(command) => command.run().await,
+            Command::Draw(command) => command.run().await,
             #[cfg(feature = "embedded")]
             Command::Broker(command) => command.run().await,
         };
