@@ -18,6 +18,7 @@ mod run;
 mod stream;
 mod summary;
 mod train;
+mod train_file;
 
 #[derive(Debug, Parser)]
 #[command(name = "alluvium", version, about, max_term_width = 110, propagate_version = true)]
@@ -46,7 +47,7 @@ enum Command {
     Batch(batch::Batch),
     Check(check::Check),
     Audit(audit::Audit),
-    Train(train::Train),
+    Train(Box<train::Train>),
     Produce(produce::Produce),
     Draw(draw::Draw),
     #[cfg(feature = "embedded")]
