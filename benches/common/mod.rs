@@ -11,7 +11,7 @@ use alluvium::{
     offset::{LaneId, OffsetRange},
     pipeline::Settings,
     record::{Batch, Record},
-    simulate::iris::Iris,
+    simulate::{Source, Stream},
 };
 
 #[global_allocator]
@@ -67,7 +67,7 @@ impl Stages {
 
     /// Simulated records from offset 0 on, decoded and scored, in batches of `batch_records`.
     pub fn scored(&self, records: usize, batch_records: usize) -> Vec<Scored> {
-        let mut stream = Iris::new(SEED, 0);
+        let mut stream = Source::Iris.stream(SEED, 0);
         let all: Vec<Record> = (0..).map(|offset| record(&mut stream, offset)).take(records).collect();
         all.chunks(batch_records).map(|records| self.score(records.to_vec())).collect()
     }
@@ -87,9 +87,9 @@ impl Stages {
     }
 }
 
-fn record(stream: &mut Iris, offset: i64) -> Record {
+fn record(stream: &mut Stream, offset: i64) -> Record {
     let mut value = vec![];
-    stream.next(&mut value, true);
+    stream.json(&mut value, true);
     Record { offset, timestamp_ms: NOW_MS, value: Some(value), ..Record::default() }
 }
 

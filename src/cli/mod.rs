@@ -11,6 +11,7 @@ mod broker;
 mod check;
 #[cfg(feature = "embedded")]
 mod demo;
+mod draw;
 mod grid;
 mod produce;
 mod run;
@@ -48,6 +49,7 @@ enum Command {
     Audit(audit::Audit),
     Train(Box<train::Train>),
     Produce(produce::Produce),
+    Draw(draw::Draw),
     #[cfg(feature = "embedded")]
     Broker(broker::Broker),
 }
@@ -80,6 +82,7 @@ impl Cli {
             Command::Audit(command) => command.run().await,
             Command::Train(command) => command.run().await,
             Command::Produce(command) => command.run().await,
+            Command::Draw(command) => command.run().await,
             #[cfg(feature = "embedded")]
             Command::Broker(command) => command.run().await,
         };

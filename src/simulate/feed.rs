@@ -16,14 +16,18 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Source, iris::Iris};
+use super::{Source, Stream};
 use crate::{
     broker::{Broker, BrokerError, Compression, Partition},
     record::Record,
 };
 
-/// Keeps a batch below the megabyte that brokers take by default.
+/// Both together keep a batch below the megabyte that brokers take by default.
 const BATCH_RECORDS_MAX: u64 = 7_000;
+/// Of keys and values.
+const BATCH_BYTES_MAX: u64 = 800_000;
+/// Room for nearly every record.
+const RECORD_BYTES: usize = 256;
 /// How many batches are made or under way at once, over all partitions; never two of the same partition.
 const IN_FLIGHT_MAX: usize = 8;
 /// With a pace, how long records may wait for others to go with.
@@ -48,10 +52,13 @@ pub struct Feed {
 /// What a record's key is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Key {
+    /// No key
     #[default]
     None,
-    /// The record's `id`, as text.
+    /// The record's `id`, as text
     Id,
+    /// Whom the record is about: its card, machine, user or visitor; of a flower, its `id`
+    Entity,
 }
 
 /// What the broker has acknowledged so far, for whoever watches.
@@ -87,9 +94,7 @@ pub async fn run(
     for (place, &partition) in (0..).zip(partitions) {
         let lane = Lane {
             partition: broker.partition(&feed.topic, partition).await?,
-            stream: match feed.source {
-                Source::Iris => Iris::new(feed.seed, partition),
-            },
+            stream: feed.source.stream(feed.seed, partition),
             turns: Turns { place, lanes, share: share(feed.count, lanes, place) },
             key: feed.key,
             compression: feed.compression,
@@ -111,7 +116,7 @@ fn share(count: u64, lanes: u64, place: u64) -> u64 {
 /// The records of one partition.
 struct Lane {
     partition: Partition,
-    stream: Iris,
+    stream: Stream,
     turns: Turns,
     key: Key,
     compression: Compression,
@@ -146,14 +151,15 @@ impl Lane {
             let count = due.saturating_sub(next).min(BATCH_RECORDS_MAX);
             let (lane, batch) = self.batch(count).await;
             self = lane;
+            let made = batch.records.len() as u64;
             self.partition.produce(batch.records, self.compression).await?;
-            sent.records.fetch_add(count, Ordering::Relaxed);
+            sent.records.fetch_add(made, Ordering::Relaxed);
             sent.bytes.fetch_add(batch.bytes, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    /// Makes the next records on a thread where it holds up nobody.
+    /// Makes the next records, at most so many, on a thread where it holds up nobody.
     async fn batch(mut self, count: u64) -> (Self, Outgoing) {
         let made = spawn_blocking(move || {
             let batch = self.make(count);
@@ -164,19 +170,25 @@ impl Lane {
 
     fn make(&mut self, count: u64) -> Outgoing {
         let timestamp_ms = chrono::Utc::now().timestamp_millis();
-        let mut bytes = 0;
-        let record = |_| {
-            let key = match self.key {
-                Key::None => None,
-                Key::Id => Some(self.stream.next_id().to_string().into_bytes()),
-            };
-            let mut value = Vec::with_capacity(128);
-            self.stream.next(&mut value, self.with_truth);
-            bytes += (value.len() + key.as_ref().map_or(0, Vec::len)) as u64;
-            Record { timestamp_ms, key, value: Some(value), ..Record::default() }
-        };
-        let records = (0..count).map(record).collect();
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        while (records.len() as u64) < count && bytes < BATCH_BYTES_MAX {
+            let record = self.record(timestamp_ms);
+            bytes += (record.value.as_ref().map_or(0, Vec::len) + record.key.as_ref().map_or(0, Vec::len)) as u64;
+            records.push(record);
+        }
         Outgoing { records, bytes }
+    }
+
+    fn record(&mut self, timestamp_ms: i64) -> Record {
+        let id = self.stream.next_id();
+        let mut value = Vec::with_capacity(RECORD_BYTES);
+        let entity = self.stream.json(&mut value, self.with_truth);
+        let key = match self.key {
+            Key::None => None,
+            Key::Id => Some(id.to_string().into_bytes()),
+            Key::Entity => value.get(entity).map(<[u8]>::to_vec),
+        };
+        Record { timestamp_ms, key, value: Some(value), ..Record::default() }
     }
 }
 
