@@ -26,7 +26,7 @@ use arrow::datatypes::Schema;
 pub use self::{
     error::ModelError,
     evaluation::{ClassResult, Evaluation},
-    features::{Feature, FeatureKind},
+    features::{Feature, FeatureKind, Text},
     manifest::{Activation, Manifest, Training},
     registry::{Champion, Golden, Pages, Papers, Registry, Saved, WriteReport, champion, save},
     scorer::Scorer,

@@ -163,6 +163,7 @@ fn draft(table: &Table, settings: &TrainSettings, train: &Part) -> Result<Manife
         hidden: settings.hidden.clone(),
         activation: settings.activation,
         classes: table.classes.clone(),
+        temperature: 1.0,
         training: None,
     };
     draft.check().map_err(|fault| ModelError::Choice(format!("such a model is not possible: {fault}")))?;
