@@ -12,6 +12,8 @@ mod check;
 #[cfg(feature = "embedded")]
 mod demo;
 mod grid;
+mod model_spec;
+mod models;
 mod produce;
 mod run;
 mod stream;
@@ -46,6 +48,7 @@ enum Command {
     Check(check::Check),
     Audit(audit::Audit),
     Train(train::Train),
+    Models(models::Models),
     Produce(produce::Produce),
     #[cfg(feature = "embedded")]
     Broker(broker::Broker),
@@ -78,6 +81,7 @@ impl Cli {
             Command::Check(command) => command.run().await,
             Command::Audit(command) => command.run().await,
             Command::Train(command) => command.run().await,
+            Command::Models(command) => command.run().await,
             Command::Produce(command) => command.run().await,
             #[cfg(feature = "embedded")]
             Command::Broker(command) => command.run().await,

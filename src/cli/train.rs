@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Exit, Usage, grid::grid};
 use crate::{
-    model::{self, Columns, Evaluation, ModelError, Papers, Saved, Table, TrainSettings, Trained, Training},
+    model::{self, Columns, Evaluation, Labelled, ModelError, Papers, Saved, TrainSettings, Trained, Training},
     record::ModelRef,
     telemetry::progress,
 };
@@ -21,9 +21,9 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  alluvium train models/iris/data/iris.csv --label species --out models/iris")]
 pub(super) struct Train {
-    /// The CSV file.
-    #[arg(value_name = "DATA.csv")]
-    data: std::path::PathBuf,
+    /// CSV or Parquet: a file, several, a folder, or an s3:// URL.
+    #[arg(value_name = "DATA", required = true)]
+    data: Vec<String>,
     /// The column to predict.
     #[arg(long, value_name = "COLUMN")]
     label: String,
@@ -77,9 +77,13 @@ impl Train {
     }
 
     fn train(self) -> anyhow::Result<(Self, Trained)> {
-        let columns =
-            Columns { label: self.label.clone(), features: self.features.clone(), ignore: self.ignore.clone() };
-        let table = Table::read_csv(&self.data, &columns).map_err(told)?;
+        let columns = Columns {
+            label: self.label.clone(),
+            features: self.features.clone(),
+            ignore: self.ignore.clone(),
+            ..Columns::default()
+        };
+        let table = Labelled::open(&self.data, &columns).map_err(told)?;
         eprint!("{}", describe(&table));
         let settings = self.settings();
         let bar = progress::bar("training", settings.epochs_max as u64);
@@ -133,7 +137,7 @@ fn told(error: ModelError) -> anyhow::Error {
 }
 
 /// The columns as they were understood.
-fn describe(table: &Table) -> String {
+fn describe(table: &Labelled) -> String {
     let mut lines: Vec<_> = table.columns.iter().map(|column| (column.name.as_str(), column.told.clone())).collect();
     lines.push((&table.label, format!("to predict: {}", table.classes.join(", "))));
     let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use arrow::error::ArrowError;
 
-use crate::objects::OpenError;
+use crate::{objects::OpenError, table::TableError};
 
 /// Why a model can't be read, trained or used.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,8 @@ pub enum ModelError {
     /// The training data is not fit to train on.
     #[error("{}: {fault}", path.display())]
     Data { path: PathBuf, fault: String },
+    #[error(transparent)]
+    Table(TableError),
     /// Training came to nothing.
     #[error("{0}")]
     Training(String),
@@ -50,5 +52,14 @@ impl ModelError {
 impl From<OpenError> for ModelError {
     fn from(error: OpenError) -> Self {
         Self::Artifact { place: error.url, fault: error.reason }
+    }
+}
+
+impl From<TableError> for ModelError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Choice { .. } => Self::Choice(error.to_string()),
+            error => Self::Table(error),
+        }
     }
 }

@@ -9,6 +9,7 @@
 //! Owns what a model is, in memory and on disk. Does not own where rows come from or where predictions go.
 //! `network` alone names Burn.
 
+mod comparison;
 mod error;
 mod evaluation;
 mod features;
@@ -24,13 +25,17 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 
 pub use self::{
+    comparison::{Comparison, compare},
     error::ModelError,
-    evaluation::{ClassResult, Evaluation},
+    evaluation::{ClassResult, Evaluation, McNemar, McNemarTest, SIGNIFICANT_BELOW},
     features::{Feature, FeatureKind, Text},
     manifest::{Activation, Manifest, Training},
-    registry::{Champion, Golden, Pages, Papers, Registry, Saved, WriteReport, champion, save},
+    registry::{
+        About, Champion, Changes, Golden, GoldenVerdict, Pages, Papers, Registry, Saved, Verified, WriteReport,
+        champion, save,
+    },
     scorer::Scorer,
-    training::{Column, Columns, Epoch, Table, TrainSettings, Trained, train},
+    training::{Column, ColumnKind, Columns, Epoch, Labelled, TrainSettings, Trained, train},
 };
 use self::{features::Encoder, network::Network, registry::Artifact};
 use crate::record::{Field, ModelRef};

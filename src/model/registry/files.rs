@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use chrono::SecondsFormat;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion, path::Path};
 use uuid::Uuid;
 
@@ -78,6 +79,23 @@ impl Files {
             Err(StoreError::NotFound { .. }) => Ok(false),
             Err(error) => Err(self.failed("look for", path)(error)),
         }
+    }
+
+    /// When a file was last written.
+    pub(super) async fn written_at(&self, path: &Path) -> Result<String, ModelError> {
+        let head = self.objects.store.head(path).await.map_err(self.failed("look at", path))?;
+        Ok(head.last_modified.to_rfc3339_opts(SecondsFormat::Secs, true))
+    }
+
+    /// The names of the files in a numbered folder, ascending.
+    pub(super) async fn names(&self, folder: u32) -> Result<Vec<String>, ModelError> {
+        let folder = Path::from(folder.to_string());
+        let listed =
+            self.objects.store.list_with_delimiter(Some(&folder)).await.map_err(self.failed("list", &folder))?;
+        let mut names: Vec<_> =
+            listed.objects.iter().filter_map(|object| Some(object.location.filename()?.to_owned())).collect();
+        names.sort_unstable();
+        Ok(names)
     }
 
     /// The folders whose name is a number, ascending.

@@ -127,7 +127,7 @@ fn data_type(feature: &Feature) -> DataType {
     match feature.kind {
         FeatureKind::Numeric { .. } => DataType::Float64,
         FeatureKind::Boolean => DataType::Boolean,
-        FeatureKind::Categorical { .. } => DataType::Utf8,
+        FeatureKind::Categorical { .. } | FeatureKind::Text(_) => DataType::Utf8,
     }
 }
 

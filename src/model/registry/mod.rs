@@ -12,11 +12,14 @@
 //! Owns: what is where, on a local folder and on S3 alike, and that a version appears whole or not at all. Does not
 //! own: what the manifest, the weights and the report say.
 
+mod about;
 mod champion;
+mod changes;
 mod files;
 mod golden;
 mod save;
 mod sums;
+mod verify;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -24,9 +27,12 @@ use object_store::path::Path;
 use sha2::{Digest, Sha256};
 
 pub use self::{
+    about::About,
     champion::Champion,
+    changes::Changes,
     golden::Golden,
     save::{Pages, Papers, Saved, WriteReport, save},
+    verify::{GoldenVerdict, Verified},
 };
 use self::{files::Files, sums::Sums};
 use super::{

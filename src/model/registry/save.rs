@@ -1,7 +1,6 @@
 //! A trained network becomes a version, whole or not at all.
 
 use arrow::array::RecordBatch;
-use bytes::Bytes;
 
 use super::{
     GOLDEN, Golden, MANIFEST, REPORT_HTML, REPORT_JSON, Registry, SUMS, WEIGHTS,
