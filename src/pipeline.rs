@@ -118,7 +118,7 @@ pub struct Progress {
 impl Pipeline {
     /// Loads the model, reaches the broker, and probes the store; whatever can't work fails here.
     pub async fn open(mut settings: Settings, mode: Mode, stop: CancellationToken) -> Result<Self, PipelineError> {
-        let model = Model::load(&settings.model)?;
+        let model = Model::load(&settings.model).await?;
         let works = works(&mut settings, &model)?;
         let store = Store::open(&settings.lake.url)?;
         store.probe().await?;

@@ -13,6 +13,8 @@ mod check;
 mod demo;
 mod draw;
 mod grid;
+mod model_spec;
+mod models;
 mod produce;
 mod run;
 mod stream;
@@ -48,6 +50,7 @@ enum Command {
     Check(check::Check),
     Audit(audit::Audit),
     Train(Box<train::Train>),
+    Models(models::Models),
     Produce(produce::Produce),
     Draw(draw::Draw),
     #[cfg(feature = "embedded")]
@@ -81,6 +84,7 @@ impl Cli {
             Command::Check(command) => command.run().await,
             Command::Audit(command) => command.run().await,
             Command::Train(command) => command.run().await,
+            Command::Models(command) => command.run().await,
             Command::Produce(command) => command.run().await,
             Command::Draw(command) => command.run().await,
             #[cfg(feature = "embedded")]

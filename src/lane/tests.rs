@@ -15,9 +15,9 @@ use crate::{
 const ROLL: Roll = Roll { rows_max: 1000, bytes_max: 1 << 30, age_max: Duration::from_secs(30) };
 const MEMORY: usize = 64 << 20;
 
-fn works() -> Arc<Works> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris").into();
-    let model = Model::load(&ModelSettings { path, version: None, backend: Backend::NdArray }).unwrap();
+async fn works() -> Arc<Works> {
+    let url = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris").into();
+    let model = Model::load(&ModelSettings { url, version: None, backend: Backend::NdArray }).await.unwrap();
     let fields = ["sepal_length", "sepal_width", "petal_length", "petal_width"].map(|name| Field {
         name: name.into(),
         kind: FieldKind::Float64,
@@ -42,14 +42,14 @@ fn works() -> Arc<Works> {
     Arc::new(Works { decoder, scorer, layout: Arc::new(layout), cpu: Arc::new(Semaphore::new(1)) })
 }
 
-fn lane(store: &Store, roll: Roll, until: Option<i64>) -> Lane {
+async fn lane(store: &Store, roll: Roll, until: Option<i64>) -> Lane {
     let id = LaneId { dataset: "iris".into(), generation: 0, partition: 0 };
     let memory = Memory::new(MEMORY);
     Lane {
         topic: "flowers".into(),
         start: Start::Earliest,
         ledger: Ledger::new(store.clone(), id, "test".into()),
-        works: works(),
+        works: works().await,
         fetch: FetchSettings { bytes_max: 1, wait_max: Duration::ZERO, memory: memory.clone() },
         roll,
         until,
@@ -90,7 +90,7 @@ async fn ranges(lane: &Lane) -> Vec<(i64, i64)> {
 #[tokio::test(start_paused = true)]
 async fn a_segment_is_committed_when_it_is_old_though_more_may_come() {
     let store = store();
-    let lane = lane(&store, ROLL, None);
+    let lane = lane(&store, ROLL, None).await;
     let batches = stream::iter([fetched(0, 0..3)]).chain(stream::pending());
     let began = Instant::now();
     let carried = tokio::time::timeout(ROLL.age_max * 2, carry(&lane, 0, batches)).await;
@@ -102,7 +102,7 @@ async fn a_segment_is_committed_when_it_is_old_though_more_may_come() {
 #[tokio::test(start_paused = true)]
 async fn a_segment_is_committed_when_it_holds_enough_rows() {
     let store = store();
-    let lane = lane(&store, Roll { rows_max: 4, ..ROLL }, Some(12));
+    let lane = lane(&store, Roll { rows_max: 4, ..ROLL }, Some(12)).await;
     let batches = stream::iter([fetched(0, 0..3), fetched(3, 3..8), fetched(8, 8..12)]);
     assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));
     assert_eq!(ranges(&lane).await, [(0, 8), (8, 12)]);
@@ -111,7 +111,7 @@ async fn a_segment_is_committed_when_it_holds_enough_rows() {
 #[tokio::test(start_paused = true)]
 async fn a_segment_is_committed_early_when_memory_is_short() {
     let store = store();
-    let lane = lane(&store, ROLL, None);
+    let lane = lane(&store, ROLL, None).await;
     let memory = lane.fetch.memory.clone();
     let batches = stream::iter([fetched(0, 0..3)]).chain(stream::pending());
     let pressed = async { memory.reserve(MEMORY).await };
@@ -130,7 +130,7 @@ async fn a_segment_is_committed_early_when_memory_is_short() {
 #[tokio::test(start_paused = true)]
 async fn told_to_stop_it_commits_what_is_in_hand() {
     let store = store();
-    let lane = lane(&store, ROLL, None);
+    let lane = lane(&store, ROLL, None).await;
     let stop = lane.stop.clone();
     let batches = stream::iter([fetched(0, 0..3)]).chain(stream::once(async move {
         stop.cancel();
@@ -143,7 +143,7 @@ async fn told_to_stop_it_commits_what_is_in_hand() {
 #[tokio::test(start_paused = true)]
 async fn when_the_reader_fails_what_was_read_is_committed_first() {
     let store = store();
-    let lane = lane(&store, ROLL, None);
+    let lane = lane(&store, ROLL, None).await;
     let failed = LaneError::Silent { position: 3, end: 9 };
     let batches = stream::iter([fetched(0, 0..3), Err(failed)]);
     assert!(matches!(carry(&lane, 0, batches).await, Err(LaneError::Silent { .. })));
@@ -153,7 +153,7 @@ async fn when_the_reader_fails_what_was_read_is_committed_first() {
 #[tokio::test(start_paused = true)]
 async fn a_batch_run_ends_exactly_where_it_was_to_though_the_last_offsets_are_absent() {
     let store = store();
-    let lane = lane(&store, ROLL, Some(10));
+    let lane = lane(&store, ROLL, Some(10)).await;
     let batches = stream::iter([fetched(0, [0, 1, 4, 7, 12])]);
     assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));
     let claims = claims(&lane).await;
@@ -167,7 +167,7 @@ async fn a_batch_run_ends_exactly_where_it_was_to_though_the_last_offsets_are_ab
 #[tokio::test(start_paused = true)]
 async fn a_rival_that_was_first_is_found_out_and_nothing_of_ours_is_kept() {
     let store = store();
-    let (ours, theirs) = (lane(&store, ROLL, Some(3)), lane(&store, ROLL, Some(2)));
+    let (ours, theirs) = (lane(&store, ROLL, Some(3)).await, lane(&store, ROLL, Some(2)).await);
     assert!(matches!(carry(&theirs, 0, stream::iter([fetched(0, 0..2)])).await.unwrap(), Carried::ToTheEnd));
     let carried = carry(&ours, 0, stream::iter([fetched(0, 0..3)])).await.unwrap();
     assert!(matches!(carried, Carried::Fenced { at: 0, .. }), "{carried:?}");
@@ -178,7 +178,7 @@ async fn a_rival_that_was_first_is_found_out_and_nothing_of_ours_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_does_not_follow_the_one_before_is_never_written() {
     let store = store();
-    let lane = lane(&store, ROLL, Some(9));
+    let lane = lane(&store, ROLL, Some(9)).await;
     let carried = carry(&lane, 0, stream::iter([fetched(0, 0..3), fetched(5, 5..9)])).await;
     assert!(matches!(carried, Err(LaneError::Lake(LakeError::Discontinuous { expected: 3, found: 5, .. }))));
     assert!(ranges(&lane).await.is_empty());

@@ -61,6 +61,17 @@ pub enum Activation {
     Tanh,
 }
 
+impl Activation {
+    /// For people, and in the manifest.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relu => "relu",
+            Self::Tanh => "tanh",
+        }
+    }
+}
+
 /// How the weights came about. No date: the same data, seed and build make the same bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Training {
@@ -110,7 +121,8 @@ impl Manifest {
     }
 
     /// The number of floats into the network, out of each hidden layer, and out of the network.
-    pub(super) fn widths(&self) -> Vec<usize> {
+    #[must_use]
+    pub fn widths(&self) -> Vec<usize> {
         let inputs = self.features.iter().map(Feature::width).sum();
         [inputs].into_iter().chain(self.hidden.iter().copied()).chain([self.classes.len()]).collect()
     }

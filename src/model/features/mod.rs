@@ -115,7 +115,7 @@ impl FeatureKind {
         }
     }
 
-    fn wanted(&self) -> &'static str {
+    pub(in crate::model) fn wanted(&self) -> &'static str {
         match self {
             Self::Numeric { .. } => "int32, int64, float32, float64 or bool",
             Self::Boolean => "bool",
