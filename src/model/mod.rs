@@ -15,6 +15,7 @@ mod features;
 mod manifest;
 mod network;
 mod registry;
+mod report;
 mod scorer;
 mod training;
 mod weights;
@@ -32,6 +33,10 @@ pub use self::{
     features::{Feature, FeatureKind},
     manifest::{Activation, Manifest, Training},
     registry::{Saved, save},
+    report::{
+        BaselineResult, ClassShare, ColumnSummary, DataSummary, EpochPoint, Fold, Folds, NumberSummary, Report,
+        ReportInput, Setting, SplitSizes, Standing, Subject, Trial, Verdict,
+    },
     scorer::Scorer,
     training::{Column, Columns, Epoch, Table, TrainSettings, Trained, train},
 };
