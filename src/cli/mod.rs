@@ -20,7 +20,6 @@ mod run;
 mod stream;
 mod summary;
 mod train;
-mod train_file;
 
 #[derive(Debug, Parser)]
 #[command(name = "alluvium", version, about, max_term_width = 110, propagate_version = true)]

@@ -39,6 +39,8 @@ pub enum ModelError {
     /// Training came to nothing.
     #[error("{0}")]
     Training(String),
+    #[error("draw the report: {0}")]
+    Report(String),
     #[error("arrange columns")]
     Arrow(#[from] ArrowError),
 }

@@ -89,6 +89,8 @@ pub struct Training {
     pub batch_size: usize,
     pub learning_rate: f64,
     pub weight_decay: f32,
+    #[serde(default)]
+    pub dropout: f64,
     /// The loss weight of each class; absent when classes are about equally common.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_weights: Option<Vec<f32>>,

@@ -16,6 +16,7 @@ mod features;
 mod manifest;
 mod network;
 mod registry;
+mod report;
 mod scorer;
 mod softmax;
 mod training;
@@ -38,8 +39,15 @@ pub use self::{
         About, Champion, Changes, Golden, GoldenVerdict, Pages, Papers, Registry, Saved, Verified, WriteReport,
         champion, save,
     },
+    report::{
+        BaselineResult, ClassShare, ColumnSummary, DataSummary, EpochPoint, Fold, Folds, NumberSummary, Report,
+        ReportInput, Setting, SplitSizes, Standing, Subject, Trial, Verdict,
+    },
     scorer::Scorer,
-    training::{Column, ColumnKind, Columns, Epoch, Labelled, TrainSettings, Trained, train},
+    training::{
+        ClassWeights, Column, ColumnKind, Columns, FOLDS_MAX, Labelled, Plan, Stage, TRIALS_MAX, TrainSettings, Trained,
+        Watch, folds, train,
+    },
 };
 use self::{features::Encoder, network::Forward, registry::Artifact};
 use crate::record::{Field, ModelRef};

@@ -56,7 +56,8 @@ impl Scorer {
     }
 }
 
-fn chunk_rows(width_max: usize) -> usize {
+/// Rows that go through a network of this width at once.
+pub(super) fn chunk_rows(width_max: usize) -> usize {
     let fitting = CHUNK_FLOATS / width_max.max(1) / ROWS_STEP * ROWS_STEP;
     fitting.clamp(ROWS_STEP, CHUNK_ROWS_MAX)
 }

@@ -18,6 +18,20 @@ pub fn bar(label: &'static str, total: u64) -> ProgressBar {
     bar
 }
 
+/// A bar over the epochs of a training, with what it is told beside it.
+pub fn epochs(label: String, total: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix:>14} {wide_bar:.cyan/dim} {pos} of at most {len}  {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    BARS.add(ProgressBar::new(total).with_style(style).with_prefix(label))
+}
+
+/// A sign of life while nothing can be counted.
+pub fn spinner(label: &'static str) -> ProgressBar {
+    let bar = BARS.add(ProgressBar::new_spinner().with_message(label));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for people")]
 fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
     // What can't be written is not drawn.

@@ -6,12 +6,14 @@
 mod calibration;
 mod curves;
 mod importance;
+mod mcnemar;
 mod softmax;
 
 use serde::{Deserialize, Serialize};
 
 use self::softmax::{argmax, cross_entropy};
 pub use self::{
+    mcnemar::{McNemar, McNemarTest, SIGNIFICANT_BELOW, mcnemar},
     calibration::{Calibration, CalibrationBin, temperature},
     curves::{Area, Curves, Point},
     importance::{Importance, importance},
@@ -102,7 +104,8 @@ impl Evaluation {
     /// The mean F1 of the classes that have rows or were predicted.
     #[must_use]
     pub fn macro_f1(&self) -> f64 {
-        let seen = |index: usize| self.confusion.iter().any(|row| row[index] > 0);
+        // From a file, the matrix may have any shape.
+        let seen = |index: usize| self.confusion.iter().any(|row| row.get(index).is_some_and(|&rows| rows > 0));
         let classes = self.classes.iter().enumerate().filter(|(index, class)| class.rows > 0 || seen(*index));
         mean_of(classes.map(|(_, class)| class.f1))
     }

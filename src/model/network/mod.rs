@@ -41,20 +41,12 @@ impl Network {
         Self { layers: layers.iter().map(|layer| to_linear(layer, device)).collect(), activation }
     }
 
-    /// What the last layer says of each row, row after row: one number for each class.
-    ///
-    /// `features` holds `rows` rows, at least one.
-    pub(super) fn logits(&self, features: Vec<f32>, rows: usize) -> Result<Vec<f32>, ModelError> {
-        let Some(first) = self.layers.first() else { return Ok(features) };
-        let device = first.weight.val().device();
-        self.forward(to_tensor(features, rows, &device)).try_into_vec_as().map_err(compute)
-    }
-
-    fn forward(&self, features: Tensor<2>) -> Tensor<2> {
+    /// `hidden` is done to what each hidden layer says.
+    fn forward_with(&self, features: Tensor<2>, mut hidden: impl FnMut(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
         let mut signal = features;
         for (index, layer) in self.layers.iter().enumerate() {
             if index > 0 {
-                signal = self.activation.forward(signal);
+                signal = hidden(self.activation.forward(signal));
             }
             signal = layer.forward(signal);
         }

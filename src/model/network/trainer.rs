@@ -6,6 +6,8 @@ use burn::{
     optim::{AdamWConfig, GradientsParams, ModuleOptimizer},
     tensor::{Device, Int, Tensor, TensorData},
 };
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 
 use super::{Network, compute, device, to_tensor};
 use crate::model::{Backend, error::ModelError, manifest, weights::Layer};
@@ -15,7 +17,17 @@ pub(in crate::model) struct Trainer {
     network: Network,
     optimizer: ModuleOptimizer,
     loss: CrossEntropyLoss,
+    dropout: f64,
     device: Device,
+}
+
+/// What a step saw before it changed anything.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::model) struct Step {
+    /// The mean loss of the rows.
+    pub loss: f32,
+    /// Rows whose class was right.
+    pub right: usize,
 }
 
 impl Trainer {
@@ -24,32 +36,49 @@ impl Trainer {
         activation: manifest::Activation,
         class_weights: Option<Vec<f32>>,
         weight_decay: f32,
+        dropout: f64,
     ) -> Result<Self, ModelError> {
         let device = device(Backend::default())?.autodiff();
         Ok(Self {
             network: Network::on(&device, layers, activation),
             optimizer: AdamWConfig::new().with_weight_decay(weight_decay).init(),
             loss: CrossEntropyLossConfig::new().with_weights(class_weights).init(&device),
+            dropout,
             device,
         })
     }
 
-    /// One step down the gradient; returns the loss before it.
+    /// One step down the gradient.
     pub(in crate::model) fn step(
         &mut self,
         features: Vec<f32>,
         labels: &[u8],
         learning_rate: f64,
-    ) -> Result<f32, ModelError> {
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Step, ModelError> {
         let rows = labels.len();
-        let labels: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
-        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [rows]), &self.device);
-        let logits = self.network.forward(to_tensor(features, rows, &self.device));
-        let loss = self.loss.forward(logits, labels);
+        let indices: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
+        let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [rows]), &self.device);
+        let input = to_tensor(features, rows, &self.device);
+        let logits = self.network.forward_with(input, |signal| self.drop_out(signal, rng));
+        let loss = self.loss.forward(logits.clone(), indices);
         let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
         self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients);
         let loss: Vec<f32> = loss.try_into_vec_as().map_err(compute)?;
-        Ok(loss.into_iter().sum())
+        let logits: Vec<f32> = logits.try_into_vec_as().map_err(compute)?;
+        Ok(Step { loss: loss.into_iter().sum(), right: right(&logits, labels) })
+    }
+
+    /// Silences a share of the units, and lets the others speak up for them.
+    fn drop_out(&self, signal: Tensor<2>, rng: &mut ChaCha8Rng) -> Tensor<2> {
+        if self.dropout == 0.0 {
+            return signal;
+        }
+        let [rows, units] = signal.dims();
+        #[allow(clippy::cast_possible_truncation, reason = "a factor of a few")]
+        let loud = (1.0 / (1.0 - self.dropout)) as f32;
+        let mask = (0..rows * units).map(|_| if rng.random_bool(self.dropout) { 0.0 } else { loud }).collect();
+        signal * to_tensor(mask, rows, &self.device)
     }
 
     /// The network as it stands, for computing.
@@ -58,21 +87,45 @@ impl Trainer {
     }
 }
 
+/// How many rows have the largest logit where their label is.
+fn right(logits: &[f32], labels: &[u8]) -> usize {
+    let classes = logits.len() / labels.len().max(1);
+    let rows = logits.chunks_exact(classes.max(1)).zip(labels);
+    rows.filter(|(logits, label)| {
+        let own = logits.get(usize::from(**label)).copied().unwrap_or(f32::NAN);
+        logits.iter().all(|logit| *logit <= own)
+    })
+    .count()
+}
+
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+
     use super::{super::tests::square, *};
+
+    fn trained(dropout: f64) -> (Vec<Step>, Vec<Layer>) {
+        let layers = [square(), square()];
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut trainer =
+            Trainer::new(&layers, manifest::Activation::Relu, Some(vec![1.0, 2.0]), 1e-4, dropout).unwrap();
+        let mut step = |_| trainer.step(vec![0.0, 1.0, 1.0, 0.0], &[0, 1], 0.1, &mut rng).unwrap();
+        let steps: Vec<Step> = (0..20).map(&mut step).collect();
+        (steps, trainer.network().layers().unwrap())
+    }
 
     #[test]
     fn a_step_goes_down_the_gradient_the_same_way_each_time() {
-        let train = || {
-            let mut trainer =
-                Trainer::new(&[square()], manifest::Activation::Relu, Some(vec![1.0, 2.0]), 1e-4).unwrap();
-            let losses: Vec<f32> =
-                (0..20).map(|_| trainer.step(vec![0.0, 1.0, 1.0, 0.0], &[0, 1], 0.1).unwrap()).collect();
-            (losses, trainer.network().layers().unwrap())
-        };
-        let (losses, layers) = train();
-        assert!(losses[19] < losses[0], "{losses:?}");
-        assert_eq!((losses, layers), train());
+        let (steps, layers) = trained(0.0);
+        assert!(steps[19].loss < steps[0].loss, "{steps:?}");
+        assert_eq!(steps[19].right, 2);
+        assert_eq!((steps, layers), trained(0.0));
+    }
+
+    #[test]
+    fn dropout_changes_what_is_learned_and_a_seed_drops_the_same_units() {
+        let (_, layers) = trained(0.5);
+        assert_ne!(layers, trained(0.0).1);
+        assert_eq!(layers, trained(0.5).1);
     }
 }

@@ -39,6 +39,7 @@ pub struct Labelled {
     pub features: Vec<(String, ColumnKind, bool)>,
     /// SHA-256 of the files, in hex.
     pub digest: String,
+    sources: Vec<String>,
     table: Table,
     /// Where the features stand in the table.
     wanted: Vec<usize>,
@@ -115,6 +116,7 @@ impl Labelled {
             columns: settled.columns,
             features: settled.features,
             digest,
+            sources: inputs.to_vec(),
             table,
             wanted: settled.wanted,
             held: None,
@@ -139,6 +141,12 @@ impl Labelled {
             Ok(RecordBatch::try_new(Arc::clone(&schema), arrays)?)
         };
         Ok(Box::new(self.table.batches(&self.wanted).map(move |batch| typed(batch?))))
+    }
+
+    /// Files, folders and URLs as they were named.
+    #[must_use]
+    pub fn sources(&self) -> Vec<String> {
+        self.sources.clone()
     }
 
     /// Of the batches.

@@ -1,96 +1,66 @@
-//! Training: a table to a network and its manifest, the same bytes for the same data, seed and build.
+//! Training: a table to a network, its manifest and its report; the same network for the same data, seed and build.
 //!
-//! Owns the split, the schedule and when to stop. Every random number comes from one generator of its own, because
-//! Burn's is shared by the whole process. One thread.
+//! Owns the order of things: search, train, compare with something simple, cross-validate, judge. One thread.
 
+mod descend;
 mod labelled;
+mod packed;
+mod prepared;
+mod settings;
+mod split;
+mod trials;
 
-use std::{f64::consts::PI, sync::Arc};
+use std::{ops::ControlFlow, sync::Arc};
 
-use arrow::{
-    array::{RecordBatch, UInt32Array},
-    compute::{concat_batches, take_record_batch},
+use arrow::array::RecordBatch;
+use chrono::{DateTime, Utc};
+
+pub use self::{
+    labelled::{Column, ColumnKind, Columns, Labelled},
+    settings::{ClassWeights, TrainSettings},
+    split::FOLDS_MAX,
+    trials::{TRIALS_MAX, folds},
 };
-use rand::{RngExt, SeedableRng, seq::SliceRandom};
-use rand_chacha::ChaCha8Rng;
-
-pub use self::labelled::{Column, ColumnKind, Columns, Labelled};
+use self::{
+    descend::{Learned, learn, predict},
+    prepared::{Part, Prepared},
+    split::Split,
+    trials::{Draw, cross_validate, generator, search, unwatched},
+};
 use super::{
-    Backend,
+    Backend, BaselineResult, ClassShare, ColumnSummary, DataSummary, EpochPoint, Evaluation, Fold, NumberSummary, Pages,
+    Predictions, Report, ReportInput, Setting, SplitSizes, Trial,
     error::ModelError,
-    evaluation::Evaluation,
-    features::{self, Encoder},
-    manifest::{Activation, FORMAT, Manifest, Training},
-    network::{BURN, Forward, Network, Trainer},
+    features::Encoder,
+    importance,
+    manifest::{FORMAT, Manifest, Training},
+    network::{BURN, Forward},
     scorer::Scorer,
+    temperature,
     weights::Layer,
 };
+use crate::record::ModelRef;
 
-/// Classes are weighted when the commonest has so many times the rows of the rarest.
-const SKEW_MAX: f64 = 1.5;
-
-/// Without a batch size of its own, a table is cut into so many batches, within the limits.
-const BATCHES_AN_EPOCH: usize = 8;
-const BATCH_ROWS_AUTO: std::ops::RangeInclusive<usize> = 8..=256;
-
-/// How to train.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TrainSettings {
-    pub seed: u64,
-    pub hidden: Vec<usize>,
-    pub activation: Activation,
-    pub epochs_max: usize,
-    /// Training stops after so many epochs without a better validation loss.
-    pub patience: usize,
-    /// `None` goes by the number of rows.
-    pub batch_size: Option<usize>,
-    /// Where the schedule begins; it ends at nought.
-    pub learning_rate: f64,
-    pub weight_decay: f32,
-    pub validation_share: f64,
-    pub test_share: f64,
+/// All that one run of training does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub settings: TrainSettings,
+    /// Cross-validate with so many folds.
+    pub folds: Option<u8>,
+    /// Try so many settings before, and take the best.
+    pub trials: Option<usize>,
 }
 
-impl Default for TrainSettings {
-    fn default() -> Self {
-        Self {
-            seed: 42,
-            hidden: vec![16],
-            activation: Activation::Relu,
-            epochs_max: 200,
-            patience: 40,
-            batch_size: None,
-            learning_rate: 0.01,
-            weight_decay: 1e-3,
-            validation_share: 0.15,
-            test_share: 0.2,
-        }
-    }
+/// What is being trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Trial { number: usize, of: usize },
+    Network,
+    Fold { number: usize, of: usize },
 }
 
-impl TrainSettings {
-    fn check(&self) -> Result<(), String> {
-        let share = |share: f64| share > 0.0 && share < 1.0;
-        if self.epochs_max == 0 || self.patience == 0 || self.batch_size == Some(0) {
-            return Err("epochs, patience and batch size are at least 1".to_owned());
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
-            return Err(format!("a learning rate lies above 0 and up to 1, and {} does not", self.learning_rate));
-        }
-        if !(share(self.validation_share) && share(self.test_share) && self.validation_share + self.test_share < 1.0) {
-            return Err("the shares of validation and test lie above 0, and together below 1".to_owned());
-        }
-        Ok(())
-    }
-}
-
-/// What came of an epoch.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Epoch {
-    /// From 1.
-    pub number: usize,
-    pub validation_loss: f64,
-}
+/// Is told of each epoch; `Break` ends the training after it, with the best weights so far.
+pub type Watch<'a> = dyn FnMut(Stage, &EpochPoint) -> ControlFlow<()> + 'a;
 
 /// A trained network that has no version yet.
 #[derive(Debug)]
@@ -99,6 +69,9 @@ pub struct Trained {
     /// Without name and version.
     draft: Manifest,
     training: Training,
+    report: Report,
+    golden: RecordBatch,
+    stopped: bool,
 }
 
 impl Trained {
@@ -108,6 +81,30 @@ impl Trained {
         &self.training
     }
 
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Rows that training never saw, to be scored and kept with the model.
+    #[must_use]
+    pub fn golden(&self) -> &RecordBatch {
+        &self.golden
+    }
+
+    /// It was told to stop before its time.
+    #[must_use]
+    pub fn was_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// The report about the version that it is saved as.
+    pub fn pages(&self, version: &ModelRef, date: DateTime<Utc>) -> Result<Pages, ModelError> {
+        let report = self.report.about(&version.name, version.version, date);
+        let told = |error: serde_json::Error| ModelError::Training(format!("write the report: {error}"));
+        Ok(Pages { html: report.to_html()?, json: report.to_json().map_err(told)? })
+    }
+
     pub(super) fn manifest(&self, name: &str, version: u32) -> Manifest {
         let training = Some(self.training.clone());
         Manifest { name: name.to_owned(), version, training, ..self.draft.clone() }
@@ -115,63 +112,51 @@ impl Trained {
 }
 
 /// Trains on a table, and measures the result on rows that were held out.
-pub fn train(
-    table: &Labelled,
-    settings: &TrainSettings,
-    mut on_epoch: impl FnMut(Epoch),
-) -> Result<Trained, ModelError> {
-    settings.check().map_err(ModelError::Choice)?;
-    let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
-    let rows = rows_of(table)?;
-    let split = Split::of(table, &rows, settings, &mut rng)?;
-    let draft = draft(table, settings, &split.train)?;
-    let encoder = Encoder::bind(&draft.features, &table.schema())?;
-    let class_weights = class_weights(&split.train.labels, table.classes.len());
+pub fn train(table: &Labelled, plan: &Plan, watch: &mut Watch<'_>) -> Result<Trained, ModelError> {
+    check(plan).map_err(ModelError::Choice)?;
+    let seed = plan.settings.seed;
+    let given = &plan.settings;
+    let mut rng = generator(seed, Draw::Split);
+    let split = Split::draw(&table.labels, given.validation_share, given.test_share, &mut rng)?;
+    let prepared = Prepared::new(table, &split, given.memory_bytes_max)?;
+    draft(table, given, &prepared)?;
 
-    let run = Run::new(settings, &split.train, &encoder)?;
-    let validation = Validation::new(&split.validation, &encoder, class_weights.as_ref(), table.classes.len())?;
-    let start = initial_layers(&draft.widths(), &run.input, &mut rng);
-    let trainer = Trainer::new(&start, settings.activation, class_weights.clone(), settings.weight_decay)?;
-    let best = run.descend(trainer, &validation, &mut rng, &mut on_epoch)?;
-
-    let layers = best.network.layers()?;
-    let forward = Forward::new(&layers, settings.activation, Backend::default())?;
-    let scorer = Scorer::new(Arc::new(forward), encoder, draft.temperature);
-    let prediction = scorer.score(&split.test.rows)?.class;
-    let training = Training {
-        label: table.label.clone(),
-        data: table.digest.clone(),
-        rows: table.labels.len(),
-        rows_train: split.train.labels.len(),
-        rows_validation: split.validation.labels.len(),
-        rows_test: split.test.labels.len(),
-        seed: settings.seed,
-        epochs: settings.epochs_max,
-        best_epoch: best.epoch,
-        batch_size: run.batch_size,
-        learning_rate: settings.learning_rate,
-        weight_decay: settings.weight_decay,
-        class_weights,
-        held_out: Evaluation::new(&table.classes, &split.test.labels, &prediction),
-        alluvium: env!("CARGO_PKG_VERSION").to_owned(),
-        burn: BURN.to_owned(),
+    let (settings, trials) = match plan.trials {
+        Some(count) => search(&prepared, table, given, count, watch)?.ok_or_else(stopped_early)?,
+        None => (given.clone(), vec![]),
     };
-    Ok(Trained { layers, draft, training })
+    let mut rng = generator(seed, Draw::Weights);
+    let learned = learn(&prepared, &table.classes, &settings, &mut rng, &mut |epoch| watch(Stage::Network, epoch))?;
+    let baselines = baselines(table, &prepared, &settings)?;
+    let folds = match plan.folds.filter(|_| !learned.stopped) {
+        Some(count) => cross_validate(table, &settings, count, watch)?.unwrap_or_default(),
+        None => vec![],
+    };
+    Judged { table, prepared: &prepared, settings: &settings, learned }.conclude(baselines, folds, trials)
 }
 
-fn rows_of(table: &Labelled) -> Result<RecordBatch, ModelError> {
-    let batches = table.batches()?.collect::<Result<Vec<_>, _>>()?;
-    Ok(concat_batches(&table.schema(), &batches)?)
+fn stopped_early() -> ModelError {
+    ModelError::Training("stopped before the search was done; nothing was written".to_owned())
+}
+
+fn check(plan: &Plan) -> Result<(), String> {
+    plan.settings.check()?;
+    if let Some(folds) = plan.folds.filter(|folds| !(2..=FOLDS_MAX).contains(&usize::from(*folds))) {
+        return Err(format!("a cross-validation has 2 to {FOLDS_MAX} folds, and {folds} are asked for"));
+    }
+    match plan.trials.filter(|trials| !(1..=TRIALS_MAX).contains(trials)) {
+        Some(trials) => Err(format!("a search tries 1 to {TRIALS_MAX} settings, and {trials} are asked for")),
+        None => Ok(()),
+    }
 }
 
 /// The manifest as far as the training rows tell it; checked, so that what is trained can be loaded.
-fn draft(table: &Labelled, settings: &TrainSettings, train: &Part) -> Result<Manifest, ModelError> {
-    let missing: Vec<bool> = table.features.iter().map(|(_, _, missing)| *missing).collect();
+fn draft(table: &Labelled, settings: &TrainSettings, prepared: &Prepared) -> Result<Manifest, ModelError> {
     let draft = Manifest {
         format: FORMAT.to_owned(),
         name: String::new(),
         version: 0,
-        features: features::fit(&train.rows, &missing).map_err(ModelError::Training)?,
+        features: prepared.features.clone(),
         hidden: settings.hidden.clone(),
         activation: settings.activation,
         classes: table.classes.clone(),
@@ -182,250 +167,171 @@ fn draft(table: &Labelled, settings: &TrainSettings, train: &Part) -> Result<Man
     Ok(draft)
 }
 
-/// Rows for one purpose.
-struct Part {
-    rows: RecordBatch,
-    labels: Vec<u8>,
+/// What is simpler than a network: always the commonest class, and a logistic regression, which is a network without hidden
+/// layers.
+fn baselines(
+    table: &Labelled,
+    prepared: &Prepared,
+    settings: &TrainSettings,
+) -> Result<Vec<BaselineResult>, ModelError> {
+    let Part { packed, labels } = &prepared.test;
+    let simple = TrainSettings { hidden: vec![], dropout: 0.0, ..settings.clone() };
+    let mut rng = generator(settings.seed, Draw::Baseline);
+    let learned = learn(prepared, &table.classes, &simple, &mut rng, &mut unwatched)?;
+    let logistic = predict(&learned.layers, settings.activation, packed)?;
+    let shares = log_shares(&prepared.train.labels, table.classes.len());
+    let majority: Vec<f32> = labels.iter().flat_map(|_| shares.iter().copied()).collect();
+    let result = |name: &str, logits: &[f32]| {
+        let predictions = Predictions { classes: &table.classes, labels, logits };
+        BaselineResult { name: name.to_owned(), evaluation: Evaluation::of(&predictions, 1.0) }
+    };
+    Ok(vec![result("the majority class", &majority), result("logistic regression", &logistic)])
 }
 
-impl Part {
-    fn of(table: &Labelled, all: &RecordBatch, rows: &[u32]) -> Result<Self, ModelError> {
-        let labels = rows.iter().filter_map(|&row| table.labels.get(row as usize).copied()).collect();
-        Ok(Self { rows: take_record_batch(all, &UInt32Array::from(rows.to_vec()))?, labels })
-    }
-
-    fn encode(&self, encoder: &Encoder) -> Result<Vec<f32>, ModelError> {
-        encoder.encode(&self.rows, 0..self.labels.len())
-    }
+/// The logarithm of each class's share of the rows: the best that can be said of a row without a look at it.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "shares of rows")]
+fn log_shares(labels: &[u8], classes: usize) -> Vec<f32> {
+    let rows = |class: usize| labels.iter().filter(|label| usize::from(**label) == class).count();
+    (0..classes).map(|class| (rows(class).max(1) as f64 / labels.len() as f64).ln() as f32).collect()
 }
 
-struct Split {
-    train: Part,
-    validation: Part,
-    test: Part,
-}
-
-impl Split {
-    /// Draws from each class its share of the rows for validation and for the test.
-    fn of(
-        table: &Labelled,
-        all: &RecordBatch,
-        settings: &TrainSettings,
-        rng: &mut ChaCha8Rng,
-    ) -> Result<Self, ModelError> {
-        let (mut train, mut validation, mut test) = (Vec::new(), Vec::new(), Vec::new());
-        for class in (0..=u8::MAX).take(table.classes.len()) {
-            let mut rows: Vec<u32> =
-                (0..).zip(&table.labels).filter(|(_, label)| **label == class).map(|(row, _)| row).collect();
-            rows.shuffle(rng);
-            let (held, rest) = rows.split_at(share(rows.len(), settings.test_share));
-            let (checked, learned) = rest.split_at(share(rows.len(), settings.validation_share).min(rest.len()));
-            test.extend_from_slice(held);
-            validation.extend_from_slice(checked);
-            train.extend_from_slice(learned);
-        }
-        if train.is_empty() || validation.is_empty() || test.is_empty() {
-            let (rows, classes) = (table.labels.len(), table.classes.len());
-            return Err(ModelError::Training(format!(
-                "{rows} rows of {classes} classes are too few to hold some out for validation and a test; \
-                 ten rows of each class are a beginning"
-            )));
-        }
-        Ok(Self {
-            train: Part::of(table, all, &train)?,
-            validation: Part::of(table, all, &validation)?,
-            test: Part::of(table, all, &test)?,
-        })
-    }
-}
-
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "a share of rows"
-)]
-fn share(rows: usize, share: f64) -> usize {
-    ((rows as f64 * share).round() as usize).min(rows)
-}
-
-fn batch_size_for(rows: usize) -> usize {
-    (rows / BATCHES_AN_EPOCH).clamp(*BATCH_ROWS_AUTO.start(), *BATCH_ROWS_AUTO.end())
-}
-
-/// The loss weight of each class, if some are much rarer than others; the mean over the rows is 1.
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "counts of rows, and a weight")]
-fn class_weights(labels: &[u8], classes: usize) -> Option<Vec<f32>> {
-    let mut counts = vec![0_usize; classes];
-    for &label in labels {
-        counts[usize::from(label)] += 1;
-    }
-    // A class whose only row was held out still needs a weight that is a number.
-    let counts: Vec<f64> = counts.into_iter().map(|count| count.max(1) as f64).collect();
-    let rarest = counts.iter().copied().fold(f64::INFINITY, f64::min);
-    let commonest = counts.iter().copied().fold(0.0, f64::max);
-    let balanced = |count: f64| (labels.len() as f64 / (classes as f64 * count)) as f32;
-    (commonest / rarest > SKEW_MAX).then(|| counts.into_iter().map(balanced).collect())
-}
-
-/// Random weights after He, which keep a signal's size through rectifiers, and no bias: smaller ones, as PyTorch begins
-/// with, left whole narrow layers silent for good. An input that is nought in every training row begins, and
-/// so stays, at nought: it has nothing to say.
-#[allow(clippy::cast_precision_loss, reason = "a width is at most 16,384")]
-fn initial_layers(widths: &[usize], input: &[f32], rng: &mut ChaCha8Rng) -> Vec<Layer> {
-    let mut layers: Vec<Layer> = widths
-        .windows(2)
-        .map(|pair| {
-            let (inputs, outputs) = (pair[0], pair[1]);
-            let limit = (6.0 / inputs as f32).sqrt();
-            let weight = (0..inputs * outputs).map(|_| rng.random_range(-limit..limit)).collect();
-            Layer { inputs, outputs, weight, bias: vec![0.0; outputs] }
-        })
-        .collect();
-    if let Some(first) = layers.first_mut() {
-        let width = first.inputs;
-        for silent in (0..width).filter(|&slot| input.iter().skip(slot).step_by(width).all(|float| *float == 0.0)) {
-            first.weight.iter_mut().skip(silent).step_by(width).for_each(|weight| *weight = 0.0);
-        }
-    }
-    layers
-}
-
-/// The training rows, and how to go through them.
-struct Run<'a> {
+/// A trained network and what it is judged by.
+struct Judged<'a> {
+    table: &'a Labelled,
+    prepared: &'a Prepared,
     settings: &'a TrainSettings,
-    batch_size: usize,
-    width: usize,
-    input: Vec<f32>,
-    labels: &'a [u8],
+    learned: Learned,
 }
 
-/// The network of the epoch that did best on the validation rows.
-struct Best {
-    network: Network,
-    epoch: usize,
-    loss: f64,
-}
-
-impl<'a> Run<'a> {
-    fn new(settings: &'a TrainSettings, train: &'a Part, encoder: &Encoder) -> Result<Self, ModelError> {
-        let batch_size = settings.batch_size.unwrap_or_else(|| batch_size_for(train.labels.len()));
-        Ok(Self { settings, batch_size, width: encoder.width(), input: train.encode(encoder)?, labels: &train.labels })
+impl Judged<'_> {
+    fn conclude(
+        self,
+        baselines: Vec<BaselineResult>,
+        folds: Vec<Fold>,
+        trials: Vec<Trial>,
+    ) -> Result<Trained, ModelError> {
+        let validation = self.predictions(&self.prepared.validation)?;
+        let temperature = temperature(&self.against(&self.prepared.validation, &validation));
+        let draft = Manifest { temperature, ..draft(self.table, self.settings, self.prepared)? };
+        let logits = self.predictions(&self.prepared.test)?;
+        let test = self.against(&self.prepared.test, &logits);
+        let training = self.training(Evaluation::of(&test, temperature));
+        let report = Report::new(ReportInput {
+            data: self.data(),
+            settings: self.choices(),
+            split: self.sizes(),
+            epochs: self.learned.epochs.clone(),
+            best_epoch: self.learned.best.number,
+            test,
+            temperature,
+            baselines,
+            importance: self.importance(&draft)?,
+            folds,
+            trials,
+        });
+        let golden = self.prepared.sample.rows.clone();
+        Ok(Trained { layers: self.learned.layers, draft, training, report, golden, stopped: self.learned.stopped })
     }
 
-    fn descend(
-        &self,
-        mut trainer: Trainer,
-        validation: &Validation<'_>,
-        rng: &mut ChaCha8Rng,
-        on_epoch: &mut impl FnMut(Epoch),
-    ) -> Result<Best, ModelError> {
-        let mut best: Option<Best> = None;
-        let mut order: Vec<usize> = (0..self.labels.len()).collect();
-        for number in 1..=self.settings.epochs_max {
-            order.shuffle(rng);
-            self.epoch(&mut trainer, &order, number)?;
-            let network = trainer.network();
-            let loss = validation.loss(&network)?;
-            on_epoch(Epoch { number, validation_loss: loss });
-            if loss.is_finite() && best.as_ref().is_none_or(|best| loss < best.loss) {
-                best = Some(Best { network, epoch: number, loss });
-            }
-            if number - best.as_ref().map_or(0, |best| best.epoch) >= self.settings.patience {
-                break;
-            }
+    fn predictions(&self, part: &Part) -> Result<Vec<f32>, ModelError> {
+        predict(&self.learned.layers, self.settings.activation, &part.packed)
+    }
+
+    fn against<'a>(&'a self, part: &'a Part, logits: &'a [f32]) -> Predictions<'a> {
+        Predictions { classes: &self.table.classes, labels: &part.labels, logits }
+    }
+
+    fn importance(&self, draft: &Manifest) -> Result<Vec<super::Importance>, ModelError> {
+        let encoder = Encoder::bind(&draft.features, &self.table.schema())?;
+        let forward = Forward::new(&self.learned.layers, draft.activation, Backend::default())?;
+        let scorer = Scorer::new(Arc::new(forward), encoder, draft.temperature);
+        let sample = &self.prepared.sample;
+        importance(&sample.rows, &sample.labels, &scorer, self.settings.seed)
+    }
+
+    fn training(&self, held_out: Evaluation) -> Training {
+        let (settings, learned, split) = (self.settings, &self.learned, &self.prepared);
+        Training {
+            label: self.table.label.clone(),
+            data: self.table.digest.clone(),
+            rows: self.table.labels.len(),
+            rows_train: split.train.labels.len(),
+            rows_validation: split.validation.labels.len(),
+            rows_test: split.test.labels.len(),
+            seed: settings.seed,
+            epochs: settings.epochs_max,
+            best_epoch: learned.best.number,
+            batch_size: learned.batch_size,
+            learning_rate: settings.learning_rate,
+            weight_decay: settings.weight_decay,
+            dropout: settings.dropout,
+            class_weights: learned.class_weights.clone(),
+            held_out,
+            alluvium: env!("CARGO_PKG_VERSION").to_owned(),
+            burn: BURN.to_owned(),
         }
-        let remedy = "training found no weights with a finite loss; try a smaller learning rate";
-        best.ok_or_else(|| ModelError::Training(remedy.to_owned()))
     }
 
-    fn epoch(&self, trainer: &mut Trainer, order: &[usize], number: usize) -> Result<(), ModelError> {
-        let batches = order.len().div_ceil(self.batch_size);
-        for (batch, rows) in order.chunks(self.batch_size).enumerate() {
-            let step = (number - 1) * batches + batch;
-            let rate = cosine(step, self.settings.epochs_max * batches) * self.settings.learning_rate;
-            let line = |row: usize| &self.input[row * self.width..(row + 1) * self.width];
-            let input = rows.iter().flat_map(|&row| line(row)).copied().collect();
-            let labels: Vec<u8> = rows.iter().map(|&row| self.labels[row]).collect();
-            trainer.step(input, &labels, rate)?;
+    fn sizes(&self) -> SplitSizes {
+        let rows = |part: &Part| part.labels.len() as u64;
+        let Prepared { train, validation, test, .. } = self.prepared;
+        SplitSizes { train: rows(train), validation: rows(validation), test: rows(test) }
+    }
+
+    fn data(&self) -> DataSummary {
+        let table = self.table;
+        let share = |(index, class): (usize, &String)| ClassShare {
+            class: class.clone(),
+            rows: table.labels.iter().filter(|label| usize::from(**label) == index).count() as u64,
+        };
+        DataSummary {
+            sources: table.sources(),
+            digest: table.digest.clone(),
+            rows: table.labels.len() as u64,
+            label: table.label.clone(),
+            classes: table.classes.iter().enumerate().map(share).collect(),
+            columns: table.columns.iter().map(|column| self.column(column)).collect(),
         }
-        Ok(())
-    }
-}
-
-/// From 1 at the first step down to nearly 0 at the last.
-#[allow(clippy::cast_precision_loss, reason = "a count of steps is far below 2^52")]
-fn cosine(step: usize, steps: usize) -> f64 {
-    0.5 * (1.0 + (PI * step as f64 / steps as f64).cos())
-}
-
-/// The rows that say when to stop.
-struct Validation<'a> {
-    input: Vec<f32>,
-    labels: &'a [u8],
-    class_weights: Vec<f32>,
-}
-
-impl<'a> Validation<'a> {
-    fn new(
-        part: &'a Part,
-        encoder: &Encoder,
-        class_weights: Option<&Vec<f32>>,
-        classes: usize,
-    ) -> Result<Self, ModelError> {
-        let class_weights = class_weights.cloned().unwrap_or_else(|| vec![1.0; classes]);
-        Ok(Self { input: part.encode(encoder)?, labels: &part.labels, class_weights })
     }
 
-    /// The weighted mean of the cross-entropy.
-    fn loss(&self, network: &Network) -> Result<f64, ModelError> {
-        let logits = network.logits(self.input.clone(), self.labels.len())?;
-        let (mut sum, mut weights) = (0.0, 0.0);
-        for (row, &label) in logits.chunks_exact(self.class_weights.len()).zip(self.labels) {
-            let weight = f64::from(self.class_weights[usize::from(label)]);
-            sum += weight * cross_entropy(row, usize::from(label));
-            weights += weight;
+    fn column(&self, column: &Column) -> ColumnSummary {
+        let at = self.table.features.iter().position(|(name, ..)| *name == column.name);
+        let numbers = at.and_then(|at| self.prepared.numbers.get(at).copied().flatten());
+        ColumnSummary {
+            name: column.name.clone(),
+            kind: at.map_or_else(String::new, |at| self.table.features[at].1.name().to_owned()),
+            used: column.used,
+            told: column.told.clone(),
+            missing: at.and_then(|at| self.prepared.missing.get(at).copied()).unwrap_or(0),
+            numbers: numbers.map(|numbers| NumberSummary {
+                min: numbers.min,
+                mean: numbers.mean,
+                max: numbers.max,
+                std: numbers.std(),
+            }),
         }
-        Ok(sum / weights)
-    }
-}
-
-fn cross_entropy(logits: &[f32], label: usize) -> f64 {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|logit| f64::from(logit - largest).exp()).sum();
-    sum.ln() - f64::from(logits[label] - largest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_schedule_goes_from_one_to_nearly_nothing() {
-        assert!((cosine(0, 100) - 1.0).abs() < 1e-12);
-        assert!((cosine(50, 100) - 0.5).abs() < 1e-12);
-        assert!(cosine(99, 100) < 1e-3);
     }
 
-    #[test]
-    fn rare_classes_weigh_more_and_even_ones_need_no_weights() {
-        assert_eq!(class_weights(&[0, 1, 0, 1, 2, 2], 3), None);
-        assert_eq!(class_weights(&[0, 0, 0, 0, 0, 0, 1, 1], 2), Some(vec![8.0 / 12.0, 2.0]));
-        assert_eq!(class_weights(&[0, 0, 0], 2), Some(vec![0.5, 1.5]));
-    }
-
-    #[test]
-    fn an_input_that_is_always_nought_begins_without_weights() {
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let layers = initial_layers(&[2, 2, 2], &[1.0, 0.0, -1.0, 0.0], &mut rng);
-        let weight = &layers[0].weight;
-        assert!(weight[0] != 0.0 && weight[1] == 0.0 && weight[2] != 0.0 && weight[3] == 0.0, "{weight:?}");
-        assert!(layers[1].weight.iter().all(|weight| *weight != 0.0));
-    }
-
-    #[test]
-    fn cross_entropy_is_that_of_the_softmax() {
-        assert!((cross_entropy(&[0.0, 0.0], 1) - 2_f64.ln()).abs() < 1e-12);
-        assert!((cross_entropy(&[1e30, 0.0], 0)).abs() < 1e-12);
+    /// As a person would type them.
+    fn choices(&self) -> Vec<Setting> {
+        let settings = self.settings;
+        let hidden: Vec<_> = settings.hidden.iter().map(usize::to_string).collect();
+        let setting = |(name, value): (&str, String)| Setting { name: name.to_owned(), value };
+        [
+            ("hidden layers", if hidden.is_empty() { "none".to_owned() } else { hidden.join(", ") }),
+            ("activation", settings.activation.name().to_owned()),
+            ("epochs at most", settings.epochs_max.to_string()),
+            ("patience", settings.patience.to_string()),
+            ("batch size", self.learned.batch_size.to_string()),
+            ("learning rate", settings.learning_rate.to_string()),
+            ("weight decay", settings.weight_decay.to_string()),
+            ("dropout", settings.dropout.to_string()),
+            ("class weights", settings.class_weights.to_string()),
+            ("validation share", settings.validation_share.to_string()),
+            ("test share", settings.test_share.to_string()),
+            ("seed", settings.seed.to_string()),
+        ]
+        .map(setting)
+        .to_vec()
     }
 }

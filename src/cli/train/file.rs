@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::Usage;
+use crate::cli::Usage;
 
 /// A file of a person's choices; a larger one is some other file.
 const TRAIN_FILE_BYTES_MAX: u64 = 64 << 10;
@@ -12,32 +12,32 @@ const TRAIN_FILE_BYTES_MAX: u64 = 64 << 10;
 /// Every choice that a flag makes; a flag that is given wins.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TrainFile {
-    pub(super) label: Option<String>,
-    pub(super) features: Option<Vec<String>>,
-    pub(super) ignore: Option<Vec<String>>,
-    pub(super) numeric: Option<Vec<String>>,
-    pub(super) boolean: Option<Vec<String>>,
-    pub(super) categorical: Option<Vec<String>>,
-    pub(super) text: Option<Vec<String>>,
-    pub(super) hidden: Option<Vec<usize>>,
-    pub(super) epochs: Option<usize>,
-    pub(super) patience: Option<usize>,
-    pub(super) batch_size: Option<usize>,
-    pub(super) learning_rate: Option<f64>,
-    pub(super) weight_decay: Option<f32>,
-    pub(super) dropout: Option<f64>,
+pub(in crate::cli) struct TrainFile {
+    pub(in crate::cli) label: Option<String>,
+    pub(in crate::cli) features: Option<Vec<String>>,
+    pub(in crate::cli) ignore: Option<Vec<String>>,
+    pub(in crate::cli) numeric: Option<Vec<String>>,
+    pub(in crate::cli) boolean: Option<Vec<String>>,
+    pub(in crate::cli) categorical: Option<Vec<String>>,
+    pub(in crate::cli) text: Option<Vec<String>>,
+    pub(in crate::cli) hidden: Option<Vec<usize>>,
+    pub(in crate::cli) epochs: Option<usize>,
+    pub(in crate::cli) patience: Option<usize>,
+    pub(in crate::cli) batch_size: Option<usize>,
+    pub(in crate::cli) learning_rate: Option<f64>,
+    pub(in crate::cli) weight_decay: Option<f32>,
+    pub(in crate::cli) dropout: Option<f64>,
     /// Written as the flag is.
-    pub(super) class_weights: Option<String>,
-    pub(super) seed: Option<u64>,
-    pub(super) validation_share: Option<f64>,
-    pub(super) test_share: Option<f64>,
-    pub(super) folds: Option<usize>,
-    pub(super) tune: Option<usize>,
+    pub(in crate::cli) class_weights: Option<String>,
+    pub(in crate::cli) seed: Option<u64>,
+    pub(in crate::cli) validation_share: Option<f64>,
+    pub(in crate::cli) test_share: Option<f64>,
+    pub(in crate::cli) folds: Option<u8>,
+    pub(in crate::cli) tune: Option<usize>,
 }
 
 impl TrainFile {
-    pub(super) fn read(path: &Path) -> Result<Self, Usage> {
+    pub(in crate::cli) fn read(path: &Path) -> Result<Self, Usage> {
         let fault = |what: String| Usage(format!("{}: {what}", path.display()));
         let metadata = std::fs::metadata(path).map_err(|error| fault(error.to_string()))?;
         if metadata.len() > TRAIN_FILE_BYTES_MAX {
