@@ -171,9 +171,9 @@ pub fn calibration(report: &Report) -> Result<Markup, ModelError> {
 
 fn heat(temperature: f32) -> &'static str {
     if temperature > 1.0 {
-        "The validation rows showed it too sure of itself, so its confidence was lowered; no class changes by it."
+        "The validation rows showed it too sure of itself, so its confidence is lowered; no class changes by it."
     } else if temperature < 1.0 {
-        "The validation rows showed it less sure than it is right, so its confidence was raised; no class changes by it."
+        "The validation rows showed it less sure than it is right, so its confidence is raised; no class changes by it."
     } else {
         "The validation rows gave no reason to change its confidence."
     }
@@ -247,8 +247,8 @@ pub fn importance(report: &Report) -> Result<Markup, ModelError> {
         section {
             h2 { "What it looks at" }
             p.lead { "How much worse it does when one feature's values are dealt to other rows: the rise of the log "
-                "loss, and in brackets what becomes of the accuracy, in percentage points. Features that say the same share "
-                "their worth." }
+                "loss, and in brackets what becomes of the accuracy, in percentage points. Features that say the same "
+                "share their worth." }
             figure.importance { (PreEscaped(drawn)) }
             @if hidden > 0 { p.note { (hidden) " more features are in report.json." } }
         }
