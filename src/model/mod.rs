@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Owns what a model is, in memory and on disk. Does not own where rows come from or where predictions go.
-//! `network` alone names Burn.
+//! `network` alone names Burn, and `report` alone draws.
 
 mod comparison;
 mod error;

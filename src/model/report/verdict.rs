@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::BaselineResult;
-use crate::{model::Evaluation, telemetry::progress};
+use crate::model::Evaluation;
 
 /// Where the commonest class has more than so many times the rows of the rarest, accuracy is for the most part a count
 /// of the commonest, and the classes' mean recall decides.
@@ -76,7 +76,7 @@ fn standing(network: f64, baseline: Option<f64>) -> Standing {
 }
 
 fn sentence(standing: Standing, measure: &str, own: f64, baseline: Option<&(String, f64)>, rows: u64) -> String {
-    let (own, rows) = (percent(own), progress::count(rows));
+    let (own, rows) = (percent(own), count(rows));
     let Some((name, other)) = baseline else {
         return format!("The network reaches {own} {measure} on {rows} held-out rows.");
     };
@@ -104,6 +104,11 @@ fn advice(standing: Standing) -> Option<String> {
 
 pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
+}
+
+/// With commas.
+pub(super) fn count(rows: u64) -> String {
+    indicatif::HumanCount(rows).to_string()
 }
 
 #[cfg(test)]

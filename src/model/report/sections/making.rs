@@ -6,16 +6,13 @@ use super::{
     LINES_SHOWN_MAX,
     words::{figure, key, name, number, share, three},
 };
-use crate::{
-    model::{
-        ModelError,
-        report::{
-            ColumnSummary, EpochPoint, NumberSummary, Report,
-            charts::{Axis, Plot},
-            verdict::percent,
-        },
+use crate::model::{
+    ModelError,
+    report::{
+        ColumnSummary, EpochPoint, NumberSummary, Report,
+        charts::{Axis, Plot},
+        verdict::{count, percent},
     },
-    telemetry::progress::count,
 };
 
 pub fn training(report: &Report) -> Result<Markup, ModelError> {

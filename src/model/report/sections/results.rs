@@ -6,16 +6,13 @@ use super::{
     NAME_CHARTED_CHARS_MAX,
     words::{capital, cut, figure, key, name, share, three},
 };
-use crate::{
-    model::{
-        Calibration, ClassResult, Curves, Evaluation, Importance, ModelError, Point,
-        report::{
-            Report,
-            charts::{Axis, Bar, Plot, bars},
-            verdict::percent,
-        },
+use crate::model::{
+    Calibration, ClassResult, Curves, Evaluation, Importance, ModelError, Point,
+    report::{
+        Report,
+        charts::{Axis, Bar, Plot, bars},
+        verdict::{count, percent},
     },
-    telemetry::progress::count,
 };
 
 /// Classes of the confusion matrix; of more, the commonest.
@@ -161,7 +158,8 @@ pub fn calibration(report: &Report) -> Result<Markup, ModelError> {
                         tr { th scope="row" { "Temperature" }
                             td.number { "1" } td.number { (figure(f64::from(report.temperature))) } }
                         tr { th scope="row" { "Expected calibration error" }
-                            td.number { (percent(before.expected_error)) } td.number { (percent(after.expected_error)) } }
+                            td.number { (percent(before.expected_error)) }
+                            td.number { (percent(after.expected_error)) } }
                         tr { th scope="row" { "Log loss" }
                             td.number { (three(before.log_loss)) } td.number { (three(after.log_loss)) } }
                     }
@@ -173,9 +171,9 @@ pub fn calibration(report: &Report) -> Result<Markup, ModelError> {
 
 fn heat(temperature: f32) -> &'static str {
     if temperature > 1.0 {
-        "The validation rows showed it too sure of itself, so its confidence was lowered; no class changes by it."
+        "The validation rows showed it too sure of itself, so its confidence is lowered; no class changes by it."
     } else if temperature < 1.0 {
-        "The validation rows showed it less sure than it could be, so its confidence was raised; no class changes by it."
+        "The validation rows showed it less sure than it is right, so its confidence is raised; no class changes by it."
     } else {
         "The validation rows gave no reason to change its confidence."
     }
@@ -248,9 +246,9 @@ pub fn importance(report: &Report) -> Result<Markup, ModelError> {
     Ok(html! {
         section {
             h2 { "What it looks at" }
-            p.lead { "How much worse it does when one feature's values are dealt to other rows: the rise of the log loss, "
-                "and in brackets what becomes of the accuracy, in percentage points. Features that say the same share "
-                "their worth." }
+            p.lead { "How much worse it does when one feature's values are dealt to other rows: the rise of the log "
+                "loss, and in brackets what becomes of the accuracy, in percentage points. Features that say the same "
+                "share their worth." }
             figure.importance { (PreEscaped(drawn)) }
             @if hidden > 0 { p.note { (hidden) " more features are in report.json." } }
         }
