@@ -1,9 +1,9 @@
 //! The classifier: how a row becomes floats, the network, training, the artifact on disk, scoring.
 //!
 //! ```text
-//! CSV ──table──▶ columns ──features::fit──▶ manifest ─┐
-//!                                                     ├─registry──▶ models/NAME/VERSION ──Model::load──▶ Scorer
-//!                        ──train──▶ weights ──────────┘
+//! table ──labelled──▶ columns ──features::fit──▶ manifest ─┐
+//!                                                          ├─registry──▶ models/NAME/VERSION ──Model::load──▶ Scorer
+//!                             ──train──▶ weights ──────────┘
 //! ```
 //!
 //! Owns what a model is, in memory and on disk. Does not own where rows come from or where predictions go.

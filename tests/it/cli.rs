@@ -225,7 +225,7 @@ async fn training_on_what_is_not_there_is_refused_with_2() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("iris");
     let label = run(["train", IRIS_CSV, "--label", "specie", "--out", text(&out)]).await;
-    label.assert_refused(2, &["the label column `specie` is not in the file", "did you mean `species`?"]);
+    label.assert_refused(2, &["the label column `specie` is not in the table", "did you mean `species`?"]);
     let file = run(["train", "no/such.csv", "--label", "species", "--out", text(&out)]).await;
     file.assert_refused(2, &["no/such.csv: there is no such file"]);
     assert!(!out.exists());

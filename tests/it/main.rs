@@ -14,3 +14,4 @@ mod s3;
 #[cfg(unix)]
 mod signals;
 mod support;
+mod tables;

@@ -135,12 +135,12 @@ impl Labelled {
             return Ok(Box::new(held.iter().cloned().map(Ok)));
         }
         let schema = self.schema();
-        let typed = move |batch: RecordBatch| -> Result<RecordBatch, ModelError> {
+        let all_typed = move |batch: RecordBatch| -> Result<RecordBatch, ModelError> {
             let columns = batch.columns().iter().zip(&self.features);
             let arrays = columns.map(|(array, (_, kind, _))| typed(array, *kind)).collect::<Result<_, _>>()?;
             Ok(RecordBatch::try_new(Arc::clone(&schema), arrays)?)
         };
-        Ok(Box::new(self.table.batches(&self.wanted).map(move |batch| typed(batch?))))
+        Ok(Box::new(self.table.batches(&self.wanted).map(move |batch| all_typed(batch?))))
     }
 
     /// Files, folders and URLs as they were named.
