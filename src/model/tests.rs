@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+#[cfg(feature = "flex")]
+use arrow::array::BooleanArray;
 use arrow::{
     array::{ArrayRef, Float32Array, Float64Array, RecordBatch, StringArray},
     compute::concat_batches,
@@ -274,6 +276,48 @@ fn too_few_rows_and_settings_that_can_not_be_are_errors() {
     assert!(refused(TrainSettings { test_share: 0.9, ..default() }).contains("together below 1"));
     assert!(refused(TrainSettings { hidden: vec![0], ..default() }).contains("a hidden layer has 0 units"));
     assert!(refused(TrainSettings { test_share: 0.001, ..default() }).contains("too few"));
+}
+
+/// Rows that the features could have come from, each value another one.
+#[cfg(feature = "flex")]
+fn imagined(features: &[Feature]) -> RecordBatch {
+    const ROWS: u32 = 600;
+    let words = ["GET /index.php", "what a lovely day!", "not again", "curl/8.1", "so slow :("];
+    let column = |(place, feature): (u32, &Feature)| {
+        let turn = |row: u32| row.wrapping_mul(2_654_435_761).wrapping_add(place * 97) >> 16;
+        let pick = |words: &[String], row: u32| words[turn(row) as usize % words.len()].clone();
+        let column: ArrayRef = match &feature.kind {
+            FeatureKind::Numeric { mean, std } => {
+                let spread = |row: u32| mean + std * (f64::from(turn(row) % 1_000) / 200.0 - 2.5);
+                Arc::new(Float64Array::from_iter_values((0..ROWS).map(spread)))
+            }
+            FeatureKind::Boolean => Arc::new(BooleanArray::from_iter((0..ROWS).map(|row| Some(turn(row) % 2 == 0)))),
+            FeatureKind::Categorical { vocabulary } => {
+                Arc::new(StringArray::from_iter_values((0..ROWS).map(|row| pick(vocabulary, row))))
+            }
+            FeatureKind::Text(_) => {
+                let text = |row: u32| format!("{} {}", words[turn(row) as usize % 5], words[row as usize % 5]);
+                Arc::new(StringArray::from_iter_values((0..ROWS).map(text)))
+            }
+        };
+        (feature.name.clone(), column)
+    };
+    RecordBatch::try_from_iter((0..).zip(features).map(column)).unwrap()
+}
+
+#[cfg(feature = "flex")]
+#[test]
+fn the_backends_agree_on_every_shipped_model() {
+    let models = Path::new(IRIS).parent().unwrap();
+    for folder in fs::read_dir(models).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        let [one, other] = [Backend::NdArray, Backend::Flex].map(|backend| {
+            let model = Model::load(&ModelSettings { path: folder.clone(), version: None, backend }).unwrap();
+            let batch = imagined(&model.manifest().features);
+            model.scorer(batch.schema_ref()).unwrap().score(&batch).unwrap()
+        });
+        let pairs = one.probabilities.iter().flatten().zip(other.probabilities.iter().flatten());
+        pairs.for_each(|(one, other)| assert!((one - other).abs() < 1e-5, "{}: {one}, {other}", folder.display()));
+    }
 }
 
 fn finite() -> impl Strategy<Value = f64> {

@@ -75,7 +75,10 @@ fn largest(weights: &[f32], bounds: &[f64]) -> f64 {
 fn floats(tensors: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
     let tensor = tensors.tensor(name).map_err(|_| format!("the tensor `{name}` is not there"))?;
     if tensor.dtype() != Dtype::F32 {
-        return Err(format!("the tensor `{name}` holds {:?}, and F32 is wanted", tensor.dtype()));
+        let dtype = tensor.dtype();
+        return Err(format!(
+            "the tensor `{name}` holds {dtype:?}, and F32 is wanted; PyTorch's `.float()` makes it so"
+        ));
     }
     if tensor.shape() != shape {
         let wanted = if shape.len() == 2 { " ([out, in])" } else { "" };
@@ -148,6 +151,18 @@ mod tests {
         assert!(infinite.starts_with("the tensor `layers.1.bias` holds inf"), "{infinite}");
         let huge = fault(|layers| layers[0].weight[0] = 1e35, &[2, 3, 2]);
         assert_eq!(huge, "the weights of layer 0 are so large that an answer could overflow");
+    }
+
+    #[test]
+    fn numbers_of_another_type_are_refused_before_a_digit_is_lost() {
+        for (dtype, bytes) in [(Dtype::F16, 2), (Dtype::BF16, 2), (Dtype::F64, 8), (Dtype::I32, 4)] {
+            let (weight, bias) = (vec![0; 6 * bytes], vec![0; 3 * bytes]);
+            let views = [("layers.0.weight", vec![3, 2], &weight), ("layers.0.bias", vec![3], &bias)];
+            let views = views.map(|(name, shape, bytes)| (name, TensorView::new(dtype, shape, bytes).unwrap()));
+            let error = from_safetensors(&safetensors::serialize(views, None).unwrap(), &[2, 3]).unwrap_err();
+            let want = format!("the tensor `layers.0.weight` holds {dtype:?}, and F32 is wanted");
+            assert!(error.starts_with(&want), "{error}");
+        }
     }
 
     #[test]

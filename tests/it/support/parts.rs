@@ -9,13 +9,25 @@ use std::{
 
 /// A Python that can import `module`; `ALLUVIUM_TEST_PYTHON` says which to try first.
 pub fn python_with(module: &str) -> Option<PathBuf> {
+    find_python(module).or_else(|| missing(&format!("{module} is not installed (pip install {module})")))
+}
+
+/// The same for a module so large that no one has to have it: the test is left out, whatever the environment says.
+pub fn python_with_optional(module: &str) -> Option<PathBuf> {
+    let found = find_python(module);
+    if found.is_none() {
+        eprintln!("skipped: {module} is not installed, and need not be (pip install {module})");
+    }
+    found
+}
+
+fn find_python(module: &str) -> Option<PathBuf> {
     let named = env::var_os("ALLUVIUM_TEST_PYTHON").map(PathBuf::from);
-    let found = named.into_iter().chain([PathBuf::from("python3")]).find(|python| {
+    named.into_iter().chain([PathBuf::from("python3")]).find(|python| {
         let import = format!("import {module}");
         let tried = Command::new(python).args(["-c", &import]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         tried.is_ok_and(|status| status.success())
-    });
-    found.or_else(|| missing(&format!("{module} is not installed (pip install {module})")))
+    })
 }
 
 /// Says what is missing; fails if nothing may be.
