@@ -27,7 +27,10 @@ use arrow::datatypes::Schema;
 pub use self::{
     comparison::{Comparison, compare},
     error::ModelError,
-    evaluation::{ClassResult, Evaluation, McNemar, McNemarTest, SIGNIFICANT_BELOW},
+    evaluation::{
+        Area, Calibration, CalibrationBin, ClassResult, Curves, Evaluation, Importance, McNemar, McNemarTest, Point,
+        Predictions, SIGNIFICANT_BELOW, importance, temperature,
+    },
     features::{Feature, FeatureKind, Text},
     manifest::{Activation, Manifest, Training},
     registry::{

@@ -45,6 +45,11 @@ impl Files {
         Self { objects, url }
     }
 
+    #[cfg(test)]
+    pub(super) fn store(&self) -> &dyn ObjectStore {
+        &self.objects.store
+    }
+
     pub(super) fn url(&self) -> &str {
         &self.url
     }
