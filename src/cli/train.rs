@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use arrow::array::RecordBatch;
 use clap::Args;
 use serde::Serialize;
 
@@ -70,13 +71,14 @@ struct Report<'a> {
 
 impl Train {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
-        let (this, trained) = tokio::task::spawn_blocking(move || self.train()).await??;
-        let saved = model::save(&this.out, &trained, Papers::default(), !this.no_promote).await?;
+        let (this, trained, sample) = tokio::task::spawn_blocking(move || self.train()).await??;
+        let papers = Papers { golden: sample.as_ref(), report: None };
+        let saved = model::save(&this.out, &trained, papers, !this.no_promote).await?;
         this.show(&trained, &saved)?;
         Ok(Exit::Done)
     }
 
-    fn train(self) -> anyhow::Result<(Self, Trained)> {
+    fn train(self) -> anyhow::Result<(Self, Trained, Option<RecordBatch>)> {
         let columns = Columns {
             label: self.label.clone(),
             features: self.features.clone(),
@@ -90,7 +92,8 @@ impl Train {
         let trained = model::train(&table, &settings, |epoch| bar.set_position(epoch.number as u64));
         bar.finish_and_clear();
         let trained = trained.map_err(told)?;
-        Ok((self, trained))
+        let sample = table.batches()?.next().transpose()?;
+        Ok((self, trained, sample))
     }
 
     fn settings(&self) -> TrainSettings {

@@ -10,6 +10,7 @@ mod docs;
 mod duckdb;
 mod faults;
 mod journey;
+mod models;
 mod s3;
 #[cfg(unix)]
 mod signals;
