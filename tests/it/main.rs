@@ -11,6 +11,7 @@ mod duckdb;
 mod faults;
 mod journey;
 mod pytorch;
+mod models;
 mod s3;
 #[cfg(unix)]
 mod signals;

@@ -15,8 +15,9 @@ use crate::model::{ModelError, Registry};
 
 /// The versions of a model: list, show, compare, promote, roll back, verify
 ///
-/// MODEL is a folder or a URL: models/iris, s3://bucket/models/iris. A version is named with it, models/iris@3; without
-/// one the champion is meant, which is the version that pipelines use unless they name another.
+/// MODEL is a folder, such as models/iris, or a URL that begins with s3:// and names a bucket and a prefix. A version is
+/// named with it, models/iris@3; without one the champion is meant, which is the version that pipelines use unless they
+/// name another.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  alluvium models list models/iris\n  alluvium models compare models/iris@1 models/iris@2 data.csv\n  \

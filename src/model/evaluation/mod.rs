@@ -17,6 +17,7 @@ pub use self::{
     calibration::{Calibration, CalibrationBin, temperature},
     curves::{Area, Curves, Point},
     importance::{Importance, importance},
+    mcnemar::{McNemar, McNemarTest, SIGNIFICANT_BELOW, mcnemar},
 };
 
 /// What a network says of rows whose classes are known. Of every row as many logits as there are classes.

@@ -16,7 +16,7 @@ use super::{CHAMPION, CHAMPION_BYTES_MAX, Registry, files::Written};
 use crate::model::error::ModelError;
 
 /// Changes of champion that are remembered; older ones are forgotten.
-const CHAMPIONS_MAX: usize = 100;
+pub(super) const CHAMPIONS_MAX: usize = 100;
 
 /// Tries to write the file while others do.
 const PROMOTE_TRIES_MAX: usize = 8;

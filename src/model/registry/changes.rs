@@ -60,7 +60,7 @@ impl Changes {
         }
         match (old.missing, new.missing) {
             (true, false) => {
-                self.needed.push(format!("every record must have `{name}`, which could be missing before"))
+                self.needed.push(format!("every record must have `{name}`, which could be missing before"));
             }
             (false, true) => self.notes.push(format!("a record may lack `{name}` now")),
             _ => {}
@@ -81,8 +81,7 @@ mod tests {
         FeatureKind::Numeric { mean: 0.0, std: 1.0 }
     }
 
-    fn manifest(classes: &[&str], features: Vec<Feature>) -> Manifest {
-        let classes: Vec<_> = classes.iter().map(|class| (*class).to_owned()).collect();
+    fn manifest(classes: &[&str], features: &[Feature]) -> Manifest {
         let activation = Activation::Relu;
         let json = serde_json::json!({
             "format": "alluvium-model/1", "name": "m", "version": 1, "hidden": [], "activation": activation,
@@ -93,8 +92,8 @@ mod tests {
 
     #[test]
     fn the_same_features_and_classes_ask_for_nothing() {
-        let one = manifest(&["a", "b"], vec![feature("x", numeric(), false)]);
-        let other = manifest(&["a", "b"], vec![feature("x", FeatureKind::Numeric { mean: 9.0, std: 2.0 }, false)]);
+        let one = manifest(&["a", "b"], &[feature("x", numeric(), false)]);
+        let other = manifest(&["a", "b"], &[feature("x", FeatureKind::Numeric { mean: 9.0, std: 2.0 }, false)]);
         assert_eq!(Changes::between(&one, &other), Changes::default());
     }
 
@@ -108,7 +107,7 @@ mod tests {
             feature("fresh", numeric(), false),
             feature("rare", FeatureKind::Boolean, true),
         ];
-        let changes = Changes::between(&manifest(&["a", "b"], old), &manifest(&["b", "a"], new));
+        let changes = Changes::between(&manifest(&["a", "b"], &old), &manifest(&["b", "a"], &new));
         let needed = [
             "its classes are b, a, and were a, b: the lake's columns change",
             "`x` was numeric and is boolean to it: the field must be bool",

@@ -45,6 +45,11 @@ impl Files {
         Self { objects, url }
     }
 
+    #[cfg(test)]
+    pub(super) fn store(&self) -> &dyn ObjectStore {
+        &self.objects.store
+    }
+
     pub(super) fn url(&self) -> &str {
         &self.url
     }
@@ -150,7 +155,11 @@ impl Files {
             let path = path.clone();
             return blocking(move || replace_local(&root, path.as_ref(), &bytes)).await;
         }
-        let mode = seen.map_or(PutMode::Create, PutMode::Update);
+        let mode = match seen {
+            None => PutMode::Create,
+            Some(state) if state.e_tag.is_none() => PutMode::Overwrite,
+            Some(state) => PutMode::Update(state),
+        };
         let put = match self.put(path, bytes.clone(), mode).await {
             Err(StoreError::NotImplemented { .. } | StoreError::NotSupported { .. }) => {
                 self.put(path, bytes, PutMode::Overwrite).await

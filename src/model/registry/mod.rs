@@ -205,3 +205,6 @@ fn path(version: u32, file: &str) -> Path {
 fn digest(manifest: &[u8], weights: &[u8]) -> String {
     format!("{:x}", Sha256::new().chain_update(manifest).chain_update(weights).finalize())
 }
+
+#[cfg(test)]
+mod tests;
