@@ -13,4 +13,5 @@ mod journey;
 mod s3;
 #[cfg(unix)]
 mod signals;
+mod sources;
 mod support;
