@@ -1,18 +1,13 @@
 //! `alluvium draw`: a table to train on, from the sources that `alluvium produce` sends.
 
-use std::{
-    fs::File,
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use clap::Args;
 
-use super::Exit;
+use super::{Exit, Usage};
 use crate::{
     simulate::{Source, columns::Columns},
+    table::{Format, TableError, Writer},
     telemetry::progress,
 };
 
@@ -24,9 +19,10 @@ const BATCH_ROWS: u64 = 8_192;
 /// the last column. The same source, seed and number of rows give the same bytes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
+Examples:
   alluvium draw --source transactions --rows 200000 --seed 7 --out sink/fraud.csv
-  alluvium train sink/fraud.csv --label verdict --ignore id,time,card --out models/fraud")]
+  alluvium train sink/fraud.csv --label verdict --ignore id,time,card --out models/fraud
+  alluvium draw --source posts --rows 20")]
 pub(super) struct Draw {
     /// What to simulate
     #[arg(long, value_enum)]
@@ -37,8 +33,8 @@ pub(super) struct Draw {
     /// Which of the endless streams to draw
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// The file [default: CSV to stdout]
-    #[arg(long, value_name = "FILE.csv")]
+    /// The file; the end of its name says how it is written: .csv, .jsonl or .parquet [default: CSV to stdout]
+    #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
@@ -48,35 +44,27 @@ impl Draw {
         Ok(Exit::Done)
     }
 
-    fn draw(self) -> anyhow::Result<()> {
-        let out: Box<dyn Write> = match &self.out {
-            Some(path) => Box::new(File::create(path).with_context(|| path.display().to_string())?),
-            None => Box::new(io::stdout().lock()),
-        };
-        let mut csv = csv::Writer::from_writer(out);
+    fn draw(&self) -> anyhow::Result<()> {
+        let mut writer = self.out.as_deref().map_or_else(|| Ok(Writer::to_stdout(Format::Csv)), create)?;
         let (mut stream, mut columns) = (self.source.stream(self.seed, 0), Columns::default());
         let bar = progress::bar("drawing", self.rows);
         while stream.next_id() < self.rows {
             for _ in 0..BATCH_ROWS.min(self.rows - stream.next_id()) {
                 stream.columns(&mut columns);
             }
-            let batch = columns.take()?;
-            if bar.position() == 0 {
-                csv.write_record(batch.schema().fields().iter().map(|field| field.name()))?;
-            }
-            let options = FormatOptions::default();
-            let cells: Vec<_> = batch
-                .columns()
-                .iter()
-                .map(|column| ArrayFormatter::try_new(column, &options))
-                .collect::<Result<_, _>>()?;
-            for row in 0..batch.num_rows() {
-                csv.write_record(cells.iter().map(|cell| cell.value(row).to_string()))?;
-            }
+            writer.write(&columns.take()?)?;
             bar.set_position(stream.next_id());
         }
-        csv.flush()?;
         bar.finish_and_clear();
+        writer.finish()?;
         Ok(())
     }
+}
+
+/// A name that no format has is a fault of the command line.
+fn create(path: &Path) -> anyhow::Result<Writer> {
+    Writer::create(path).map_err(|error| match error {
+        TableError::Choice { .. } => Usage(error.to_string()).into(),
+        error => error.into(),
+    })
 }

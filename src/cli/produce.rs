@@ -35,6 +35,7 @@ const BAR_INTERVAL: Duration = Duration::from_millis(100);
 Examples:
   alluvium produce --brokers localhost:9092 --topic iris --source iris --partitions 4
   alluvium produce --brokers localhost:9092 --topic iris --source iris --count 60000 --rate 1000 --compression zstd
+  alluvium produce --brokers localhost:9092 --topic transactions --source transactions --partitions 4 --key entity
 
 The same seed gives the same records in each partition, whatever the rate. A record that a broker did not \
 acknowledge in time is sent again, so a topic may come to hold it twice.")]

@@ -13,7 +13,8 @@ use arrow::{
 
 use super::row::{Row, push_entity, scale, units};
 
-const UTC: &str = "UTC";
+/// As an offset, which needs no database of time zones to be shown.
+const UTC: &str = "+00:00";
 
 /// The rows of a table while they are drawn. Its columns are the fields of the first row, the truth included.
 #[derive(Debug, Default)]

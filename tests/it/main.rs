@@ -15,5 +15,6 @@ mod models;
 mod s3;
 #[cfg(unix)]
 mod signals;
+mod sources;
 mod support;
 mod tables;

@@ -20,7 +20,7 @@ use super::{
 const USERS: usize = 20_000;
 const GAP_MS: f64 = 400.0;
 /// Of posts that are marked otherwise than they read.
-const MISREAD_SHARE: f64 = 0.04;
+const MISREAD_SHARE: f64 = 0.06;
 const SLIP_SHARE: f64 = 0.25;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
