@@ -28,7 +28,7 @@ pub use self::{
     evaluation::{ClassResult, Evaluation},
     features::{Feature, FeatureKind},
     manifest::{Activation, Manifest, Training},
-    registry::{Saved, save},
+    registry::{Saved, champion, save},
     scorer::Scorer,
     training::{Column, Columns, Epoch, Table, TrainSettings, Trained, train},
 };

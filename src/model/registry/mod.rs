@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
+    ModelSettings,
     error::ModelError,
     manifest::Manifest,
     training::Trained,
@@ -48,7 +49,7 @@ pub(super) fn read(model: &Path, version: Option<u32>) -> Result<Artifact, Model
     }
     let version = match version {
         Some(version) => version,
-        None => champion(model)?,
+        None => champion_of(model)?,
     };
     let folder = model.join(version.to_string());
     if !folder.is_dir() {
@@ -84,7 +85,12 @@ fn name(model: &Path) -> Result<String, ModelError> {
     name.map(String::from).ok_or_else(|| fault(model, "the folder has no name that could be the model's".to_owned()))
 }
 
-fn champion(model: &Path) -> Result<u32, ModelError> {
+/// The number of the version in use.
+pub async fn champion(settings: &ModelSettings) -> Result<u32, ModelError> {
+    champion_of(&settings.path)
+}
+
+fn champion_of(model: &Path) -> Result<u32, ModelError> {
     let path = model.join(CHAMPION);
     if !path.exists() {
         let told = versions_told(model)?;
