@@ -30,6 +30,9 @@ use crate::{
 };
 
 mod models;
+mod past;
+
+pub use past::{Bound, Past};
 
 /// Between tries of a lane that failed; doubles up to the other.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
@@ -97,9 +100,12 @@ pub enum PipelineError {
     Model(#[from] ModelError),
     #[error("the model does not fit the declared fields: {0}")]
     Fields(String),
+    /// What was asked for is not a range that can be scored again.
+    #[error("{0}")]
+    Past(String),
     #[error(
-        "its classes are {found}, and those of {of} are {expected}: the lake would get other columns, so start it with a \
-             dataset of its own"
+        "its classes are {found}, and those of {of} are {expected}: the lake would get other columns, so start it with \
+         a dataset of its own"
     )]
     Classes { found: String, of: String, expected: String },
 }

@@ -12,7 +12,9 @@ mod check;
 #[cfg(feature = "embedded")]
 mod demo;
 mod grid;
+mod model_spec;
 mod produce;
+mod rescore;
 mod run;
 mod stream;
 mod summary;
@@ -43,6 +45,7 @@ enum Command {
     Demo(demo::Demo),
     Stream(stream::Stream),
     Batch(batch::Batch),
+    Rescore(rescore::Rescore),
     Check(check::Check),
     Audit(audit::Audit),
     Train(train::Train),
@@ -75,6 +78,7 @@ impl Cli {
             Command::Demo(command) => command.run().await,
             Command::Stream(command) => command.run().await,
             Command::Batch(command) => command.run().await,
+            Command::Rescore(command) => command.run().await,
             Command::Check(command) => command.run().await,
             Command::Audit(command) => command.run().await,
             Command::Train(command) => command.run().await,

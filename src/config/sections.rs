@@ -132,11 +132,13 @@ fn lake_url(given: &Given<'_>) -> Result<String, Refusal> {
     if known && !url.chars().any(char::is_control) { Ok(url.to_owned()) } else { Err(Refusal::default()) }
 }
 
-/// It becomes a folder's name, on every store.
 fn dataset(given: &Given<'_>) -> Result<String, Refusal> {
     let name = given.as_text()?;
-    let safe = is_name(name, DATASET_CHARS_MAX) && !name.starts_with(['.', '_']);
-    if safe { Ok(name.to_owned()) } else { Err(Refusal::default()) }
+    if is_dataset(name) { Ok(name.to_owned()) } else { Err(Refusal::default()) }
+}
+
+pub(super) fn is_dataset(name: &str) -> bool {
+    is_name(name, DATASET_CHARS_MAX) && !name.starts_with(['.', '_'])
 }
 
 fn is_name(name: &str, chars_max: usize) -> bool {

@@ -10,7 +10,9 @@ mod docs;
 mod duckdb;
 mod faults;
 mod journey;
+mod rescore;
 mod s3;
 #[cfg(unix)]
 mod signals;
 mod support;
+mod swap;
