@@ -18,5 +18,7 @@ pub mod decode;
 pub mod lake;
 pub mod model;
 
+pub mod table;
+
 pub mod simulate;
 pub mod telemetry;

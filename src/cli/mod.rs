@@ -19,6 +19,7 @@ mod run;
 mod stream;
 mod summary;
 mod train;
+mod train_file;
 
 #[derive(Debug, Parser)]
 #[command(name = "alluvium", version, about, max_term_width = 110, propagate_version = true)]
@@ -48,7 +49,7 @@ enum Command {
     Rescore(rescore::Rescore),
     Check(check::Check),
     Audit(audit::Audit),
-    Train(train::Train),
+    Train(Box<train::Train>),
     Produce(produce::Produce),
     #[cfg(feature = "embedded")]
     Broker(broker::Broker),

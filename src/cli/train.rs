@@ -5,9 +5,9 @@ use std::{fmt::Write as _, path::PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Exit, Usage, grid::grid};
+use super::{Exit, Usage, grid::grid, train_file::TrainFile};
 use crate::{
-    model::{self, Columns, Evaluation, ModelError, Saved, Table, TrainSettings, Trained, Training},
+    model::{self, Columns, Evaluation, Labelled, ModelError, Saved, TrainSettings, Trained, Training},
     record::ModelRef,
     telemetry::progress,
 };
@@ -21,12 +21,15 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  alluvium train models/iris/data/iris.csv --label species --out models/iris")]
 pub(super) struct Train {
-    /// The CSV file.
-    #[arg(value_name = "DATA.csv")]
-    data: PathBuf,
+    /// CSV or Parquet: a file, several, a folder, or an s3:// URL.
+    #[arg(value_name = "DATA", required = true)]
+    data: Vec<String>,
     /// The column to predict.
-    #[arg(long, value_name = "COLUMN")]
-    label: String,
+    #[arg(long, value_name = "COLUMN", required_unless_present = "config")]
+    label: Option<String>,
+    /// A TOML file with these choices; a flag that is given wins.
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
     /// The model's folder; its last part is the model's name.
     #[arg(long, value_name = "models/NAME")]
     out: PathBuf,
@@ -36,6 +39,18 @@ pub(super) struct Train {
     /// Learn from all columns but these.
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "features")]
     ignore: Vec<String>,
+    /// Learn from these columns as numbers, whatever they look like.
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    numeric: Vec<String>,
+    /// The same, as true or false.
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    boolean: Vec<String>,
+    /// The same, as one of a few words each.
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    categorical: Vec<String>,
+    /// The same, as text.
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    text: Vec<String>,
     /// Units of each hidden layer.
     #[arg(long, value_name = "UNITS,…", value_delimiter = ',', default_value = "16")]
     hidden: Vec<usize>,
@@ -74,9 +89,9 @@ impl Train {
     }
 
     fn train(self) -> anyhow::Result<Exit> {
-        let columns =
-            Columns { label: self.label.clone(), features: self.features.clone(), ignore: self.ignore.clone() };
-        let table = Table::read_csv(&self.data, &columns).map_err(told)?;
+        let file = self.config.as_deref().map(TrainFile::read).transpose()?.unwrap_or_default();
+        let columns = self.columns(&file)?;
+        let table = Labelled::open(&self.data, &columns).map_err(told)?;
         eprint!("{}", describe(&table));
         let settings = self.settings();
         let bar = progress::bar("training", settings.epochs_max as u64);
@@ -86,6 +101,24 @@ impl Train {
         let saved = model::save(&self.out, &trained, !self.no_promote)?;
         self.show(&trained, &saved)?;
         Ok(Exit::Done)
+    }
+
+    fn columns(&self, file: &TrainFile) -> Result<Columns, Usage> {
+        let label = self.label.as_ref().or(file.label.as_ref()).cloned();
+        let label = label.ok_or_else(|| Usage("no column to predict is named; --label names it".to_owned()))?;
+        let either = |flag: &[String], filed: &Option<Vec<String>>| match (flag, filed) {
+            ([], Some(filed)) => filed.clone(),
+            (flag, _) => flag.to_vec(),
+        };
+        Ok(Columns {
+            label,
+            features: either(&self.features, &file.features),
+            ignore: either(&self.ignore, &file.ignore),
+            numeric: either(&self.numeric, &file.numeric),
+            boolean: either(&self.boolean, &file.boolean),
+            categorical: either(&self.categorical, &file.categorical),
+            text: either(&self.text, &file.text),
+        })
     }
 
     fn settings(&self) -> TrainSettings {
@@ -133,7 +166,7 @@ fn told(error: ModelError) -> anyhow::Error {
 }
 
 /// The columns as they were understood.
-fn describe(table: &Table) -> String {
+fn describe(table: &Labelled) -> String {
     let mut lines: Vec<_> = table.columns.iter().map(|column| (column.name.as_str(), column.told.clone())).collect();
     lines.push((&table.label, format!("to predict: {}", table.classes.join(", "))));
     let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);

@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use arrow::error::ArrowError;
 
+use crate::table::TableError;
+
 /// Why a model can't be read, trained or used.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -29,9 +31,20 @@ pub enum ModelError {
     /// The training data is not fit to train on.
     #[error("{}: {fault}", path.display())]
     Data { path: PathBuf, fault: String },
+    #[error(transparent)]
+    Table(TableError),
     /// Training came to nothing.
     #[error("{0}")]
     Training(String),
     #[error("arrange columns")]
     Arrow(#[from] ArrowError),
+}
+
+impl From<TableError> for ModelError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Choice { .. } => Self::Choice(error.to_string()),
+            error => Self::Table(error),
+        }
+    }
 }

@@ -30,7 +30,7 @@ pub use self::{
     manifest::{Activation, Manifest, Training},
     registry::{Saved, champion, save},
     scorer::Scorer,
-    training::{Column, Columns, Epoch, Table, TrainSettings, Trained, train},
+    training::{Column, ColumnKind, Columns, Epoch, Labelled, TrainSettings, Trained, train},
 };
 use self::{features::Encoder, network::Network};
 use crate::record::{Field, ModelRef};

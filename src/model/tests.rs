@@ -18,9 +18,18 @@ use crate::record::FieldKind;
 
 const IRIS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris");
 
-fn iris_table() -> Table {
-    let columns = Columns { label: "species".to_owned(), ..Columns::default() };
-    Table::read_csv(&Path::new(IRIS).join("data/iris.csv"), &columns).unwrap()
+fn open(path: &Path, label: &str) -> Labelled {
+    let columns = Columns { label: label.to_owned(), ..Columns::default() };
+    Labelled::open(&[path.display().to_string()], &columns).unwrap()
+}
+
+fn iris_table() -> Labelled {
+    open(&Path::new(IRIS).join("data/iris.csv"), "species")
+}
+
+fn rows(table: &Labelled) -> RecordBatch {
+    let batches: Vec<RecordBatch> = table.batches().unwrap().map(Result::unwrap).collect();
+    concat_batches(&table.schema(), &batches).unwrap()
 }
 
 fn load(path: impl Into<PathBuf>, version: Option<u32>) -> Result<Model, ModelError> {
@@ -48,16 +57,16 @@ fn mixed_model() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let csv = folder.path().join("mixed.csv");
     fs::write(&csv, mixed_csv()).unwrap();
-    let table = Table::read_csv(&csv, &Columns { label: "kind".to_owned(), ..Columns::default() }).unwrap();
+    let table = open(&csv, "kind");
     let settings = TrainSettings { hidden: vec![8, 4], epochs_max: 60, ..TrainSettings::default() };
     let model = folder.path().join("mixed");
     save(&model, &train(&table, &settings, |_| ()).unwrap(), true).unwrap();
     (folder, model)
 }
 
-fn accuracy(model: &Model, table: &Table) -> f64 {
-    let scorer = model.scorer(table.rows.schema_ref()).unwrap();
-    let prediction = scorer.score(&table.rows).unwrap().class;
+fn accuracy(model: &Model, table: &Labelled) -> f64 {
+    let scorer = model.scorer(&table.schema()).unwrap();
+    let prediction = scorer.score(&rows(table)).unwrap().class;
     Evaluation::new(&table.classes, &table.labels, &prediction).accuracy
 }
 
@@ -111,8 +120,7 @@ fn another_seed_makes_other_weights() {
 fn every_kind_of_feature_is_learned_from_and_scored() {
     let (folder, model) = mixed_model();
     let model = load(model, None).unwrap();
-    let columns = Columns { label: "kind".to_owned(), ..Columns::default() };
-    let table = Table::read_csv(&folder.path().join("mixed.csv"), &columns).unwrap();
+    let table = open(&folder.path().join("mixed.csv"), "kind");
     assert!(accuracy(&model, &table) > 0.99);
     assert_eq!(model.required_fields().collect::<Vec<_>>(), ["on", "colour"]);
     assert_eq!(model.reference().to_string(), "mixed@1");
@@ -193,7 +201,7 @@ fn edit(model: &Path, from: &str, to: &str) {
 
 #[test]
 fn an_empty_batch_has_empty_scores() {
-    let batch = iris_table().rows.slice(0, 0);
+    let batch = rows(&iris_table()).slice(0, 0);
     let scores = iris().scorer(batch.schema_ref()).unwrap().score(&batch).unwrap();
     assert_eq!((scores.class.len(), scores.confidence.len()), (0, 0));
     assert_eq!(scores.probabilities, vec![Vec::<f32>::new(); 3]);
@@ -201,7 +209,7 @@ fn an_empty_batch_has_empty_scores() {
 
 #[test]
 fn a_row_scores_the_same_wherever_it_stands_among_the_chunks() {
-    let rows = iris_table().rows;
+    let rows = rows(&iris_table());
     let many = concat_batches(rows.schema_ref(), &vec![rows.clone(); 20]).unwrap();
     let scorer = iris().scorer(rows.schema_ref()).unwrap();
     let (once, again) = (scorer.score(&rows).unwrap(), scorer.score(&many).unwrap());
@@ -213,7 +221,7 @@ fn a_row_scores_the_same_wherever_it_stands_among_the_chunks() {
 
 #[test]
 fn a_scorer_is_shared_by_threads() {
-    let rows = iris_table().rows;
+    let rows = rows(&iris_table());
     let scorer = iris().scorer(rows.schema_ref()).unwrap();
     let expected = scorer.score(&rows).unwrap();
     std::thread::scope(|scope| {
@@ -240,7 +248,7 @@ fn columns_that_do_not_fit_are_refused_before_any_row_is_scored() {
 
 #[test]
 fn a_batch_of_another_schema_than_the_scorers_is_an_error() {
-    let scorer = iris().scorer(iris_table().rows.schema_ref()).unwrap();
+    let scorer = iris().scorer(&iris_table().schema()).unwrap();
     let other = RecordBatch::try_from_iter([("x", Arc::new(StringArray::from(vec!["a"])) as ArrayRef)]).unwrap();
     assert!(matches!(scorer.score(&other), Err(ModelError::Schema(_))));
 }

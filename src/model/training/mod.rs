@@ -3,18 +3,18 @@
 //! Owns the split, the schedule and when to stop. Every random number comes from one generator of its own, because
 //! Burn's is shared by the whole process. One thread.
 
-mod table;
+mod labelled;
 
 use std::{f64::consts::PI, sync::Arc};
 
 use arrow::{
-    array::{Array, RecordBatch, UInt32Array},
-    compute::take_record_batch,
+    array::{RecordBatch, UInt32Array},
+    compute::{concat_batches, take_record_batch},
 };
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-pub use self::table::{Column, Columns, Table};
+pub use self::labelled::{Column, ColumnKind, Columns, Labelled};
 use super::{
     error::ModelError,
     evaluation::Evaluation,
@@ -114,12 +114,17 @@ impl Trained {
 }
 
 /// Trains on a table, and measures the result on rows that were held out.
-pub fn train(table: &Table, settings: &TrainSettings, mut on_epoch: impl FnMut(Epoch)) -> Result<Trained, ModelError> {
+pub fn train(
+    table: &Labelled,
+    settings: &TrainSettings,
+    mut on_epoch: impl FnMut(Epoch),
+) -> Result<Trained, ModelError> {
     settings.check().map_err(ModelError::Choice)?;
     let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
-    let split = Split::of(table, settings, &mut rng)?;
+    let rows = rows_of(table)?;
+    let split = Split::of(table, &rows, settings, &mut rng)?;
     let draft = draft(table, settings, &split.train)?;
-    let encoder = Encoder::bind(&draft.features, table.rows.schema_ref())?;
+    let encoder = Encoder::bind(&draft.features, &table.schema())?;
     let class_weights = class_weights(&split.train.labels, table.classes.len());
 
     let run = Run::new(settings, &split.train, &encoder)?;
@@ -152,9 +157,14 @@ pub fn train(table: &Table, settings: &TrainSettings, mut on_epoch: impl FnMut(E
     Ok(Trained { layers, draft, training })
 }
 
+fn rows_of(table: &Labelled) -> Result<RecordBatch, ModelError> {
+    let batches = table.batches()?.collect::<Result<Vec<_>, _>>()?;
+    Ok(concat_batches(&table.schema(), &batches)?)
+}
+
 /// The manifest as far as the training rows tell it; checked, so that what is trained can be loaded.
-fn draft(table: &Table, settings: &TrainSettings, train: &Part) -> Result<Manifest, ModelError> {
-    let missing: Vec<bool> = table.rows.columns().iter().map(|column| column.null_count() > 0).collect();
+fn draft(table: &Labelled, settings: &TrainSettings, train: &Part) -> Result<Manifest, ModelError> {
+    let missing: Vec<bool> = table.features.iter().map(|(_, _, missing)| *missing).collect();
     let draft = Manifest {
         format: FORMAT.to_owned(),
         name: String::new(),
@@ -176,9 +186,9 @@ struct Part {
 }
 
 impl Part {
-    fn of(table: &Table, rows: &[u32]) -> Result<Self, ModelError> {
+    fn of(table: &Labelled, all: &RecordBatch, rows: &[u32]) -> Result<Self, ModelError> {
         let labels = rows.iter().filter_map(|&row| table.labels.get(row as usize).copied()).collect();
-        Ok(Self { rows: take_record_batch(&table.rows, &UInt32Array::from(rows.to_vec()))?, labels })
+        Ok(Self { rows: take_record_batch(all, &UInt32Array::from(rows.to_vec()))?, labels })
     }
 
     fn encode(&self, encoder: &Encoder) -> Result<Vec<f32>, ModelError> {
@@ -194,7 +204,12 @@ struct Split {
 
 impl Split {
     /// Draws from each class its share of the rows for validation and for the test.
-    fn of(table: &Table, settings: &TrainSettings, rng: &mut ChaCha8Rng) -> Result<Self, ModelError> {
+    fn of(
+        table: &Labelled,
+        all: &RecordBatch,
+        settings: &TrainSettings,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self, ModelError> {
         let (mut train, mut validation, mut test) = (Vec::new(), Vec::new(), Vec::new());
         for class in (0..=u8::MAX).take(table.classes.len()) {
             let mut rows: Vec<u32> =
@@ -214,9 +229,9 @@ impl Split {
             )));
         }
         Ok(Self {
-            train: Part::of(table, &train)?,
-            validation: Part::of(table, &validation)?,
-            test: Part::of(table, &test)?,
+            train: Part::of(table, all, &train)?,
+            validation: Part::of(table, all, &validation)?,
+            test: Part::of(table, all, &test)?,
         })
     }
 }
