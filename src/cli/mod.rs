@@ -16,6 +16,7 @@ mod model_spec;
 mod produce;
 mod rescore;
 mod run;
+mod score;
 mod stream;
 mod summary;
 mod train;
@@ -36,7 +37,8 @@ pub struct LogArgs {
     #[arg(long = "log", value_name = "FILTER", env = "ALLUVIUM_LOG", default_value = "info", global = true)]
     pub filter: String,
     /// Log as JSON lines.
-    #[arg(long = "log-json", global = true)]
+    // With an id of its own: commands have a `json` too.
+    #[arg(id = "log_json", long = "log-json", global = true)]
     pub json: bool,
 }
 
@@ -50,6 +52,7 @@ enum Command {
     Check(check::Check),
     Audit(audit::Audit),
     Train(Box<train::Train>),
+    Score(score::Score),
     Produce(produce::Produce),
     #[cfg(feature = "embedded")]
     Broker(broker::Broker),
@@ -83,6 +86,7 @@ impl Cli {
             Command::Check(command) => command.run().await,
             Command::Audit(command) => command.run().await,
             Command::Train(command) => command.run().await,
+            Command::Score(command) => command.run().await,
             Command::Produce(command) => command.run().await,
             #[cfg(feature = "embedded")]
             Command::Broker(command) => command.run().await,
