@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::{hint::black_box, path::PathBuf, sync::Arc};
+use std::{hint::black_box, sync::Arc};
 
 use alluvium::model::{Backend, Model, ModelSettings};
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch};
@@ -23,8 +23,10 @@ fn measurements() -> RecordBatch {
 }
 
 fn score(criterion: &mut Criterion) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/iris");
-    let model = Model::load(&ModelSettings { path, version: None, backend: Backend::NdArray }).expect("the iris model");
+    let url = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris").to_owned();
+    let settings = ModelSettings { url, version: None, backend: Backend::NdArray };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let model = runtime.block_on(Model::load(&settings)).expect("the iris model");
     let batch = measurements();
     let scorer = model.scorer(batch.schema_ref()).expect("four measurements");
     let mut group = criterion.benchmark_group("score");

@@ -54,7 +54,10 @@ impl Stages {
     pub fn new(compression: Compression) -> Self {
         let mut settings = demo_settings("localhost:9092", Path::new("lake"));
         settings.lake.compression = compression;
-        let model = Model::load(&settings.model).expect("the iris model");
+        let model = tokio::runtime::Runtime::new()
+            .expect("a runtime")
+            .block_on(Model::load(&settings.model))
+            .expect("the iris model");
         let decoder = Decoder::new(&settings.decode);
         let scorer = model.scorer(&decoder.schema()).expect("four measurements");
         let layout = Layout::new(&settings.lake, &decoder.schema(), model.classes(), model.reference());

@@ -61,7 +61,7 @@ impl Check {
 
     async fn ask(&self, settings: &Settings, report: &mut Report<'_>) -> io::Result<()> {
         report.add("pipeline file", Ok(self.pipeline.display().to_string()))?;
-        report.add("model", model(settings))?;
+        report.add("model", model(settings).await)?;
         if self.offline {
             return Ok(());
         }
@@ -73,8 +73,8 @@ impl Check {
 /// What a check found: for people, either way.
 type Answer = Result<String, String>;
 
-fn model(settings: &Settings) -> Answer {
-    let model = Model::load(&settings.model).map_err(|error| chain(&error))?;
+async fn model(settings: &Settings) -> Answer {
+    let model = Model::load(&settings.model).await.map_err(|error| chain(&error))?;
     let faults = model.check_fields(&settings.decode.fields);
     if faults.is_empty() {
         Ok(format!("{} fits the fields and tells {} classes apart", model.reference(), model.classes().len()))

@@ -13,6 +13,7 @@ mod check;
 mod demo;
 mod grid;
 mod model_spec;
+mod models;
 mod produce;
 mod rescore;
 mod run;
@@ -53,6 +54,7 @@ enum Command {
     Audit(audit::Audit),
     Train(Box<train::Train>),
     Score(score::Score),
+    Models(models::Models),
     Produce(produce::Produce),
     #[cfg(feature = "embedded")]
     Broker(broker::Broker),
@@ -87,6 +89,7 @@ impl Cli {
             Command::Audit(command) => command.run().await,
             Command::Train(command) => command.run().await,
             Command::Score(command) => command.run().await,
+            Command::Models(command) => command.run().await,
             Command::Produce(command) => command.run().await,
             #[cfg(feature = "embedded")]
             Command::Broker(command) => command.run().await,

@@ -63,7 +63,7 @@ impl Rescore {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let settings = run::settings(&self.pipeline)?;
         let model = self.chosen(&settings.model);
-        let reference = Model::load(&model)?.reference();
+        let reference = Model::load(&model).await?.reference();
         let into = self.dataset(&settings.lake.dataset, &reference)?;
         let (from, to) = (self.from.as_ref(), self.to.as_ref());
         let ranges = Past { settings: &settings, into: &into, model: &reference, from, to }.ranges().await;
@@ -78,8 +78,8 @@ impl Rescore {
     }
 
     fn chosen(&self, of_pipeline: &ModelSettings) -> ModelSettings {
-        let path = self.model.beside(&of_pipeline.path.display().to_string()).into();
-        ModelSettings { path, version: self.model.version, ..of_pipeline.clone() }
+        let url = self.model.beside(&of_pipeline.url);
+        ModelSettings { url, version: self.model.version, ..of_pipeline.clone() }
     }
 
     fn dataset(&self, first: &str, model: &ModelRef) -> Result<String, Usage> {

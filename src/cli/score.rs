@@ -99,7 +99,7 @@ impl Tally {
 impl Score {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let ModelSpec { name, version } = &self.model;
-        let model = Model::load(&ModelSettings { path: name.into(), version: *version, backend: self.backend })?;
+        let model = Model::load(&ModelSettings { url: name.clone(), version: *version, backend: self.backend }).await?;
         let scored = tokio::task::spawn_blocking(move || self.score(&model)).await?;
         match scored {
             Ok(tally) => eprintln!("{}", tally.told()),

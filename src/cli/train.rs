@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Exit, Usage, grid::grid, train_file::TrainFile};
 use crate::{
-    model::{self, Columns, Evaluation, Labelled, ModelError, Saved, TrainSettings, Trained, Training},
+    model::{self, Columns, Evaluation, Labelled, ModelError, Papers, Saved, TrainSettings, Trained, Training},
     record::ModelRef,
     telemetry::progress,
 };
@@ -30,9 +30,9 @@ pub(super) struct Train {
     /// A TOML file with these choices; a flag that is given wins.
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
-    /// The model's folder; its last part is the model's name.
+    /// The model's folder or s3:// URL; its last part is the model's name.
     #[arg(long, value_name = "models/NAME")]
-    out: PathBuf,
+    out: String,
     /// Learn from these columns only.
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
     features: Vec<String>,
@@ -78,17 +78,20 @@ pub(super) struct Train {
 #[derive(Serialize)]
 struct Report<'a> {
     model: &'a ModelRef,
-    folder: &'a PathBuf,
+    folder: &'a str,
     champion: bool,
     training: &'a Training,
 }
 
 impl Train {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
-        tokio::task::spawn_blocking(move || self.train()).await?
+        let (this, trained) = tokio::task::spawn_blocking(move || self.train()).await??;
+        let saved = model::save(&this.out, &trained, Papers::default(), !this.no_promote).await?;
+        this.show(&trained, &saved)?;
+        Ok(Exit::Done)
     }
 
-    fn train(self) -> anyhow::Result<Exit> {
+    fn train(self) -> anyhow::Result<(Self, Trained)> {
         let file = self.config.as_deref().map(TrainFile::read).transpose()?.unwrap_or_default();
         let columns = self.columns(&file)?;
         let table = Labelled::open(&self.data, &columns).map_err(told)?;
@@ -98,9 +101,7 @@ impl Train {
         let trained = model::train(&table, &settings, |epoch| bar.set_position(epoch.number as u64));
         bar.finish_and_clear();
         let trained = trained.map_err(told)?;
-        let saved = model::save(&self.out, &trained, !self.no_promote)?;
-        self.show(&trained, &saved)?;
-        Ok(Exit::Done)
+        Ok((self, trained))
     }
 
     fn columns(&self, file: &TrainFile) -> Result<Columns, Usage> {
@@ -134,9 +135,9 @@ impl Train {
 
     fn show(&self, trained: &Trained, saved: &Saved) -> anyhow::Result<()> {
         let champion = !self.no_promote;
-        let Saved { reference, folder } = saved;
+        let Saved { reference, place } = saved;
         if self.json {
-            let report = Report { model: reference, folder, champion, training: trained.training() };
+            let report = Report { model: reference, folder: place, champion, training: trained.training() };
             println!("{}", serde_json::to_string_pretty(&report)?);
             return Ok(());
         }
@@ -144,14 +145,13 @@ impl Train {
         println!("{reference}: {:.1} % right on {} held-out rows\n", 100.0 * result.accuracy, result.rows);
         println!("{}", confusion(result));
         println!("{}", measures(result));
-        let place = folder.display();
         if champion {
             println!("It is in {place}, and is the champion now.");
-            println!("Next: name it in a pipeline file, [model] path = \"{}\", then", self.out.display());
+            println!("Next: name it in a pipeline file, [model] path = \"{}\", then", self.out);
             println!("  alluvium check PIPELINE.toml");
         } else {
             println!("It is in {place}; the champion is as it was.");
-            println!("Next: to use it, write {} into {}", reference.version, self.out.join("champion").display());
+            println!("Next: to use it, alluvium models promote {}@{}", self.out, reference.version);
         }
         Ok(())
     }

@@ -119,8 +119,13 @@ pub(super) const AHEAD: Key = Key::new(
     "an event time further ahead of now makes a reject",
 );
 
-pub(super) const MODEL_PATH: Key =
-    Key::new("model", "path", Text("a folder"), Required, "folder of all the model's versions");
+pub(super) const MODEL_PATH: Key = Key::new(
+    "model",
+    "path",
+    Text("a path, `file:///path` or `s3://bucket/prefix`"),
+    Required,
+    "where all the model's versions are",
+);
 pub(super) const VERSION: Key = Key::new(
     "model",
     "version",

@@ -2,7 +2,7 @@
 //!
 //! Owns: the form of names and addresses, and the rules between keys. Does not own: positions, defaults and ranges.
 
-use std::{net::SocketAddr, path::PathBuf, thread, time::Duration};
+use std::{net::SocketAddr, thread, time::Duration};
 
 use super::{
     fields, keys,
@@ -85,19 +85,19 @@ fn start(given: &Given<'_>) -> Result<Start, Refusal> {
 }
 
 fn model(table: &mut Section<'_, '_>) -> (Option<ModelSettings>, Option<Duration>) {
-    let path = table.read(&keys::MODEL_PATH, |given| Ok(PathBuf::from(given.as_text()?)));
+    let url = table.read(&keys::MODEL_PATH, place);
     let version = table.read(&keys::VERSION, |given| match given.as_text() {
         Ok("champion") => Ok(None),
         _ => value::version(given).map(Some),
     });
     let backend = table.choice(&keys::BACKEND, &keys::BACKENDS);
     let refresh = table.duration(&keys::REFRESH);
-    let settings = || Some(ModelSettings { path: path?, version: version?, backend: backend? });
+    let settings = || Some(ModelSettings { url: url?, version: version?, backend: backend? });
     (settings(), refresh)
 }
 
 fn lake(table: &mut Section<'_, '_>, segment_hours_max: Option<usize>) -> Option<LakeSettings> {
-    let url = table.read(&keys::URL, lake_url);
+    let url = table.read(&keys::URL, place);
     let dataset = table.read(&keys::DATASET, dataset);
     let generation = table.number(&keys::GENERATION);
     let partition_by = table.choice(&keys::PARTITION_BY, &keys::PARTITIONINGS);
@@ -121,7 +121,8 @@ fn roll(table: &mut Section<'_, '_>) -> Option<Roll> {
     Some(Roll { rows_max: rows_max?, bytes_max: bytes_max?, age_max: age_max? })
 }
 
-fn lake_url(given: &Given<'_>) -> Result<String, Refusal> {
+/// Of a lake, of a model: what `Objects` can open.
+fn place(given: &Given<'_>) -> Result<String, Refusal> {
     let url = given.as_text()?;
     let known = match url.split_once("://") {
         None => true,

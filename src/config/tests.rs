@@ -70,7 +70,7 @@ fn a_minimal_file_gets_the_documented_defaults() {
             window: EventWindow { earliest_ms: 946_684_800_000, ahead_ms: 86_400_000 },
             record_bytes_max: 1 << 20,
         },
-        model: ModelSettings { path: "models/iris".into(), version: None, backend: Backend::NdArray },
+        model: ModelSettings { url: "models/iris".into(), version: None, backend: Backend::NdArray },
         model_refresh: Duration::from_secs(30),
         lake: LakeSettings {
             url: "sink/lake".into(),
@@ -128,7 +128,7 @@ fn every_key_reaches_its_setting() {
             window: EventWindow { earliest_ms: 0, ahead_ms: 3_600_000 },
             record_bytes_max: 2048,
         },
-        model: ModelSettings { path: "models/other".into(), version: Some(3), backend: Backend::Flex },
+        model: ModelSettings { url: "models/other".into(), version: Some(3), backend: Backend::Flex },
         model_refresh: seconds(6),
         lake: LakeSettings {
             url: "s3://bucket/prefix".into(),

@@ -17,9 +17,9 @@ const MEMORY: usize = 64 << 20;
 const RECORD_BYTES_MAX: usize = 1 << 20;
 
 /// Works whose model says that it is this version; each decodes values up to so many bytes.
-fn works(version: u32, record_bytes_max: usize) -> Arc<Works> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris").into();
-    let model = Model::load(&ModelSettings { path, version: None, backend: Backend::NdArray }).unwrap();
+async fn works(version: u32, record_bytes_max: usize) -> Arc<Works> {
+    let url = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris").into();
+    let model = Model::load(&ModelSettings { url, version: None, backend: Backend::NdArray }).await.unwrap();
     let fields = ["sepal_length", "sepal_width", "petal_length", "petal_width"].map(|name| Field {
         name: name.into(),
         kind: FieldKind::Float64,
@@ -44,13 +44,13 @@ fn works(version: u32, record_bytes_max: usize) -> Arc<Works> {
     Arc::new(Works { decoder, scorer, layout: Arc::new(layout) })
 }
 
-fn lane(store: &Store, roll: Roll, until: Option<i64>) -> Lane {
-    promoting_lane(store, roll, until).0
+async fn lane(store: &Store, roll: Roll, until: Option<i64>) -> Lane {
+    promoting_lane(store, roll, until).await.0
 }
 
 /// A lane, and what another version is promoted by.
-fn promoting_lane(store: &Store, roll: Roll, until: Option<i64>) -> (Lane, watch::Sender<Arc<Works>>) {
-    let (promoted, works) = watch::channel(works(1, RECORD_BYTES_MAX));
+async fn promoting_lane(store: &Store, roll: Roll, until: Option<i64>) -> (Lane, watch::Sender<Arc<Works>>) {
+    let (promoted, works) = watch::channel(works(1, RECORD_BYTES_MAX).await);
     let id = LaneId { dataset: "iris".into(), generation: 0, partition: 0 };
     let memory = Memory::new(MEMORY);
     let lane = Lane {
@@ -114,7 +114,7 @@ async fn ranges(lane: &Lane) -> Vec<(i64, i64)> {
 #[tokio::test(start_paused = true)]
 async fn a_segment_is_committed_when_it_is_old_though_more_may_come() {
     let store = store();
-    let lane = lane(&store, ROLL, None);
+    let lane = lane(&store, ROLL, None).await;
     let batches = stream::iter([fetched(0, 0..3)]).chain(stream::pending());
     let began = Instant::now();
     let carried = tokio::time::timeout(ROLL.age_max * 2, carry(&lane, 0, batches)).await;
@@ -126,7 +126,7 @@ async fn a_segment_is_committed_when_it_is_old_though_more_may_come() {
 #[tokio::test(start_paused = true)]
 async fn a_segment_is_committed_when_it_holds_enough_rows() {
     let store = store();
-    let lane = lane(&store, Roll { rows_max: 4, ..ROLL }, Some(12));
+    let lane = lane(&store, Roll { rows_max: 4, ..ROLL }, Some(12)).await;
     let batches = stream::iter([fetched(0, 0..3), fetched(3, 3..8), fetched(8, 8..12)]);
     assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));
     assert_eq!(ranges(&lane).await, [(0, 8), (8, 12)]);
@@ -135,7 +135,7 @@ async fn a_segment_is_committed_when_it_holds_enough_rows() {
 #[tokio::test(start_paused = true)]
 async fn a_segment_is_committed_early_when_memory_is_short() {
     let store = store();
-    let lane = lane(&store, ROLL, None);
+    let lane = lane(&store, ROLL, None).await;
     let memory = lane.fetch.memory.clone();
     let batches = stream::iter([fetched(0, 0..3)]).chain(stream::pending());
     let pressed = async { memory.reserve(MEMORY).await };
@@ -154,7 +154,7 @@ async fn a_segment_is_committed_early_when_memory_is_short() {
 #[tokio::test(start_paused = true)]
 async fn told_to_stop_it_commits_what_is_in_hand() {
     let store = store();
-    let lane = lane(&store, ROLL, None);
+    let lane = lane(&store, ROLL, None).await;
     let stop = lane.stop.clone();
     let batches = stream::iter([fetched(0, 0..3)]).chain(stream::once(async move {
         stop.cancel();
@@ -167,7 +167,7 @@ async fn told_to_stop_it_commits_what_is_in_hand() {
 #[tokio::test(start_paused = true)]
 async fn when_the_reader_fails_what_was_read_is_committed_first() {
     let store = store();
-    let lane = lane(&store, ROLL, None);
+    let lane = lane(&store, ROLL, None).await;
     let failed = LaneError::Silent { position: 3, end: 9 };
     let batches = stream::iter([fetched(0, 0..3), Err(failed)]);
     assert!(matches!(carry(&lane, 0, batches).await, Err(LaneError::Silent { .. })));
@@ -177,7 +177,7 @@ async fn when_the_reader_fails_what_was_read_is_committed_first() {
 #[tokio::test(start_paused = true)]
 async fn a_batch_run_ends_exactly_where_it_was_to_though_the_last_offsets_are_absent() {
     let store = store();
-    let lane = lane(&store, ROLL, Some(10));
+    let lane = lane(&store, ROLL, Some(10)).await;
     let batches = stream::iter([fetched(0, [0, 1, 4, 7, 12])]);
     assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));
     let claims = claims(&lane).await;
@@ -191,7 +191,7 @@ async fn a_batch_run_ends_exactly_where_it_was_to_though_the_last_offsets_are_ab
 #[tokio::test(start_paused = true)]
 async fn a_rival_that_was_first_is_found_out_and_nothing_of_ours_is_kept() {
     let store = store();
-    let (ours, theirs) = (lane(&store, ROLL, Some(3)), lane(&store, ROLL, Some(2)));
+    let (ours, theirs) = (lane(&store, ROLL, Some(3)).await, lane(&store, ROLL, Some(2)).await);
     assert!(matches!(carry(&theirs, 0, stream::iter([fetched(0, 0..2)])).await.unwrap(), Carried::ToTheEnd));
     let carried = carry(&ours, 0, stream::iter([fetched(0, 0..3)])).await.unwrap();
     assert!(matches!(carried, Carried::Fenced { at: 0, .. }), "{carried:?}");
@@ -202,7 +202,7 @@ async fn a_rival_that_was_first_is_found_out_and_nothing_of_ours_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_does_not_follow_the_one_before_is_never_written() {
     let store = store();
-    let lane = lane(&store, ROLL, Some(9));
+    let lane = lane(&store, ROLL, Some(9)).await;
     let carried = carry(&lane, 0, stream::iter([fetched(0, 0..3), fetched(5, 5..9)])).await;
     assert!(matches!(carried, Err(LaneError::Lake(LakeError::Discontinuous { expected: 3, found: 5, .. }))));
     assert!(ranges(&lane).await.is_empty());
@@ -219,10 +219,10 @@ async fn versions(lane: &Lane) -> Vec<(i64, i64, u32, u64, u64)> {
 
 #[tokio::test(start_paused = true)]
 async fn a_promoted_model_takes_over_with_the_next_segment_and_does_not_wait_for_it() {
-    let (lane, promoted) = promoting_lane(&store(), ROLL, Some(9));
+    let (lane, promoted) = promoting_lane(&store(), ROLL, Some(9)).await;
     let began = Instant::now();
     let batches = stream::iter([fetched(0, 0..2), fetched(2, 2..5)]).chain(stream::once(async {
-        promoted.send(works(2, RECORD_BYTES_MAX)).unwrap();
+        promoted.send(works(2, RECORD_BYTES_MAX).await).unwrap();
         tokio::task::yield_now().await;
         fetched(5, 5..9)
     }));
@@ -233,9 +233,9 @@ async fn a_promoted_model_takes_over_with_the_next_segment_and_does_not_wait_for
 
 #[tokio::test(start_paused = true)]
 async fn a_lane_that_waits_for_its_first_record_scores_it_with_the_model_of_then() {
-    let (lane, promoted) = promoting_lane(&store(), ROLL, Some(2));
+    let (lane, promoted) = promoting_lane(&store(), ROLL, Some(2)).await;
     let batches = stream::once(async {
-        promoted.send(works(2, RECORD_BYTES_MAX)).unwrap();
+        promoted.send(works(2, RECORD_BYTES_MAX).await).unwrap();
         fetched(0, 0..2)
     });
     assert!(matches!(carry(&lane, 0, pin!(batches)).await.unwrap(), Carried::ToTheEnd));
@@ -244,10 +244,10 @@ async fn a_lane_that_waits_for_its_first_record_scores_it_with_the_model_of_then
 
 #[tokio::test(start_paused = true)]
 async fn what_was_left_of_a_batch_is_scored_again_by_the_model_that_took_over() {
-    let (lane, promoted) = promoting_lane(&store(), ROLL, Some(6));
+    let (lane, promoted) = promoting_lane(&store(), ROLL, Some(6)).await;
     // A segment has one hour, so the second batch is cut before offset 4. The second model takes no record at all.
     let batches = stream::iter([fetched(0, 0..2)]).chain(stream::once(async {
-        promoted.send(works(2, 1)).unwrap();
+        promoted.send(works(2, 1).await).unwrap();
         fetched_of_hours(2, 2..6, |offset| offset / 4)
     }));
     assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));
@@ -258,9 +258,9 @@ async fn what_was_left_of_a_batch_is_scored_again_by_the_model_that_took_over() 
 async fn the_offset_of_a_change_is_counted_and_shown() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let _recording = metrics::set_default_local_recorder(&recorder);
-    let (lane, promoted) = promoting_lane(&store(), Roll { rows_max: 3, ..ROLL }, Some(9));
+    let (lane, promoted) = promoting_lane(&store(), Roll { rows_max: 3, ..ROLL }, Some(9)).await;
     let batches = stream::iter([fetched(0, 0..3), fetched(3, 3..6)]).chain(stream::once(async {
-        promoted.send(works(2, RECORD_BYTES_MAX)).unwrap();
+        promoted.send(works(2, RECORD_BYTES_MAX).await).unwrap();
         fetched(6, 6..9)
     }));
     assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));

@@ -4,14 +4,17 @@ use std::{io, path::PathBuf};
 
 use arrow::error::ArrowError;
 
-use crate::table::TableError;
+use crate::{objects::OpenError, table::TableError};
 
 /// Why a model can't be read, trained or used.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// The artifact on disk is incomplete or wrong.
-    #[error("model {}: {fault}", path.display())]
-    Artifact { path: PathBuf, fault: String },
+    /// The artifact is incomplete or wrong.
+    #[error("model {place}: {fault}")]
+    Artifact { place: String, fault: String },
+    /// The store of the models did not do as asked.
+    #[error("{action} {place}")]
+    Store { action: &'static str, place: String, source: object_store::Error },
     #[error("{action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     /// This build can't compute as asked.
@@ -38,6 +41,18 @@ pub enum ModelError {
     Training(String),
     #[error("arrange columns")]
     Arrow(#[from] ArrowError),
+}
+
+impl ModelError {
+    pub(super) fn artifact(place: &str, fault: impl Into<String>) -> Self {
+        Self::Artifact { place: place.to_owned(), fault: fault.into() }
+    }
+}
+
+impl From<OpenError> for ModelError {
+    fn from(error: OpenError) -> Self {
+        Self::Artifact { place: error.url, fault: error.reason }
+    }
 }
 
 impl From<TableError> for ModelError {

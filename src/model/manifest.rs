@@ -34,9 +34,22 @@ pub struct Manifest {
     pub activation: Activation,
     /// In the order of the network's outputs.
     pub classes: Vec<String>,
+    /// What the network's answers are divided by before they become probabilities, so that a confidence is as often right
+    /// as it says. The class does not depend on it.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub temperature: f32,
     /// A network that was trained elsewhere has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<Training>,
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_one(temperature: &f32) -> bool {
+    temperature.to_bits() == one().to_bits()
 }
 
 /// What follows every layer but the last.
@@ -46,6 +59,17 @@ pub enum Activation {
     #[default]
     Relu,
     Tanh,
+}
+
+impl Activation {
+    /// For people, and in the manifest.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relu => "relu",
+            Self::Tanh => "tanh",
+        }
+    }
 }
 
 /// How the weights came about. No date: the same data, seed and build make the same bytes.
@@ -97,7 +121,8 @@ impl Manifest {
     }
 
     /// The number of floats into the network, out of each hidden layer, and out of the network.
-    pub(super) fn widths(&self) -> Vec<usize> {
+    #[must_use]
+    pub fn widths(&self) -> Vec<usize> {
         let inputs = self.features.iter().map(Feature::width).sum();
         [inputs].into_iter().chain(self.hidden.iter().copied()).chain([self.classes.len()]).collect()
     }
@@ -120,6 +145,9 @@ impl Manifest {
         }
         if let Some(name) = repeated(self.features.iter().map(|feature| &feature.name)) {
             return Err(format!("feature `{name}` is named twice"));
+        }
+        if !(self.temperature.is_finite() && self.temperature > 0.0) {
+            return Err(format!("its temperature is {}, and a finite number above 0 is wanted", self.temperature));
         }
         self.features.iter().try_for_each(Feature::check)?;
         self.check_width()
@@ -161,6 +189,20 @@ mod tests {
     }
 
     #[test]
+    fn a_temperature_is_kept_to_the_last_bit_and_one_is_not_written() {
+        assert!(!String::from_utf8(manifest(|_| ()).unwrap().to_json().unwrap()).unwrap().contains("temperature"));
+        for temperature in [1.234_567_9_f32, f32::MIN_POSITIVE, 0.1 + 0.2, f32::MAX] {
+            let read = manifest(|json| json["temperature"] = temperature.into()).unwrap();
+            let again = Manifest::parse(&read.to_json().unwrap()).unwrap();
+            assert_eq!(again.temperature.to_bits(), temperature.to_bits());
+        }
+        for bad in [0.0, -1.0, 1e39] {
+            let error = manifest(|json| json["temperature"] = bad.into()).unwrap_err();
+            assert!(error.starts_with("its temperature is "), "{error}");
+        }
+    }
+
+    #[test]
     fn each_fault_is_one_clear_sentence() {
         let many: Vec<String> = (0..256).map(|class| class.to_string()).collect();
         let feature = |kind: serde_json::Value| serde_json::json!([{ "name": "x", "missing": false, "kind": kind }]);
@@ -173,10 +215,17 @@ mod tests {
             ("/hidden", serde_json::json!([0]), "a hidden layer has 0 units"),
             ("/hidden", serde_json::json!([4_000_000_000_u64]), "has 4000000000 units"),
             ("/hidden", serde_json::json!(vec![1; 17]), "17 hidden layers"),
+            ("/format", serde_json::Value::Null, "not a manifest: "),
+            ("/version", "1".into(), "invalid type: string"),
             ("/features", serde_json::json!([]), "it has no features"),
             ("/features", feature(serde_json::json!({ "numeric": { "mean": 0, "std": 0 } })), "`x`: its std is 0"),
             ("/features", feature(serde_json::json!({ "categorical": { "vocabulary": [] } })), "`x`: its vocabulary"),
-            ("/features", feature("text".into()), "unknown variant `text`"),
+            ("/features", feature("date".into()), "unknown variant `date`"),
+            (
+                "/features",
+                feature(serde_json::json!({ "text": { "buckets": 0, "words": 1 } })),
+                "`x`: it has no buckets",
+            ),
         ];
         for (place, value, want) in cases {
             let error = manifest(|json| *json.pointer_mut(place).unwrap() = value).unwrap_err();
@@ -186,8 +235,8 @@ mod tests {
 
     #[test]
     fn a_key_that_this_build_does_not_know_is_refused_because_it_may_change_the_answer() {
-        let error = manifest(|json| json["temperature"] = 2.0.into()).unwrap_err();
-        assert!(error.contains("unknown field `temperature`"), "{error}");
+        let error = manifest(|json| json["dropout"] = 0.5.into()).unwrap_err();
+        assert!(error.contains("unknown field `dropout`"), "{error}");
         assert!(Manifest::parse(b"{}").unwrap_err().contains("missing field `format`"));
         assert!(Manifest::parse(b"\xff").is_err());
     }

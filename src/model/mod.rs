@@ -9,6 +9,7 @@
 //! Owns what a model is, in memory and on disk. Does not own where rows come from or where predictions go.
 //! `network` alone names Burn.
 
+mod comparison;
 mod error;
 mod evaluation;
 mod features;
@@ -19,27 +20,34 @@ mod scorer;
 mod training;
 mod weights;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 
 pub use self::{
+    comparison::{Comparison, compare},
     error::ModelError,
-    evaluation::{ClassResult, Evaluation},
-    features::{Feature, FeatureKind},
+    evaluation::{
+        Area, Calibration, CalibrationBin, ClassResult, Curves, Evaluation, Importance, McNemar, McNemarTest, Point,
+        Predictions, SIGNIFICANT_BELOW, importance, temperature,
+    },
+    features::{Feature, FeatureKind, Text},
     manifest::{Activation, Manifest, Training},
-    registry::{Saved, champion, save},
+    registry::{
+        About, Champion, Changes, Golden, GoldenVerdict, Pages, Papers, Registry, Saved, Verified, WriteReport,
+        champion, save,
+    },
     scorer::Scorer,
     training::{Column, ColumnKind, Columns, Epoch, Labelled, TrainSettings, Trained, train},
 };
-use self::{features::Encoder, network::Network};
+use self::{features::Encoder, network::Network, registry::Artifact};
 use crate::record::{Field, FieldKind, ModelRef};
 
 /// Which model scores the records, and on what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelSettings {
-    /// The folder of all its versions: `models/iris`.
-    pub path: PathBuf,
+    /// The place of all its versions: `models/iris`, `s3://bucket/models/iris`.
+    pub url: String,
     /// `None` is the champion.
     pub version: Option<u32>,
     pub backend: Backend,
@@ -63,10 +71,13 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads a version from its folder. Anything wrong with it is an error here, so that scoring can trust it.
-    pub fn load(settings: &ModelSettings) -> Result<Self, ModelError> {
-        let artifact = registry::read(&settings.path, settings.version)?;
-        let network = Network::new(&artifact.layers, artifact.manifest.activation, settings.backend)?;
+    /// Reads a version from its place. Anything wrong with it is an error here, so that scoring can trust it.
+    pub async fn load(settings: &ModelSettings) -> Result<Self, ModelError> {
+        Self::of(registry::read(settings).await?, settings.backend)
+    }
+
+    fn of(artifact: Artifact, backend: Backend) -> Result<Self, ModelError> {
+        let network = Network::new(&artifact.layers, artifact.manifest.activation, backend)?;
         Ok(Self { manifest: artifact.manifest, reference: artifact.reference, network: Arc::new(network) })
     }
 

@@ -42,7 +42,7 @@ struct Refusal {
 impl Models {
     /// Loads the version that the settings name.
     pub async fn load(settings: &Settings) -> Result<Self, PipelineError> {
-        let model = Model::load(&settings.model)?;
+        let model = Model::load(&settings.model).await?;
         let works = bind(&settings.decode, &settings.lake, &model)?;
         Ok(Self {
             decode: settings.decode.clone(),
@@ -90,7 +90,7 @@ impl Models {
     }
 
     async fn successor(&self, version: u32) -> Result<Works, PipelineError> {
-        let model = Model::load(&ModelSettings { version: Some(version), ..self.model.clone() })?;
+        let model = Model::load(&ModelSettings { version: Some(version), ..self.model.clone() }).await?;
         if model.classes() != self.classes {
             let (found, expected) = (model.classes().join(", "), self.classes.join(", "));
             return Err(PipelineError::Classes { found, of: self.in_use().to_string(), expected });

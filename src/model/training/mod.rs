@@ -173,6 +173,7 @@ fn draft(table: &Labelled, settings: &TrainSettings, train: &Part) -> Result<Man
         hidden: settings.hidden.clone(),
         activation: settings.activation,
         classes: table.classes.clone(),
+        temperature: 1.0,
         training: None,
     };
     draft.check().map_err(|fault| ModelError::Choice(format!("such a model is not possible: {fault}")))?;

@@ -1,6 +1,6 @@
-//! How a row becomes floats: what the manifest says of each feature, and nothing else.
+//! Rows of a batch to floats of the network's input, by the features of a manifest.
 //!
-//! Training and scoring both go through [`Encoder`], so they can't disagree.
+//! Owns the order of the floats. Does not own what a feature is, nor what becomes of the floats.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -8,118 +8,13 @@ use arrow::{
     array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch},
     datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type, Schema},
 };
-use serde::{Deserialize, Serialize};
 
-use super::error::ModelError;
-use crate::record::{Field, FieldKind};
-
-/// How far from the mean a number may lie, in standard deviations, before it is taken as lying just so far. With it, and
-/// with the weights' bound, no finite number can make the network overflow.
-pub(super) const DEVIATIONS_MAX: f64 = 1e6;
-
-/// One thing that the model looks at: a field of the record, and one or more floats of the network's input.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Feature {
-    /// The field's name.
-    pub name: String,
-    /// The training data had missing values here. Then a record may lack the field, and (unless the feature is
-    /// categorical, where the unknown slot tells) a float of its own says so.
-    pub missing: bool,
-    pub kind: FeatureKind,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub enum FeatureKind {
-    /// `(x - mean) / std`; a missing value takes the mean.
-    Numeric { mean: f64, std: f64 },
-    /// 0 or 1; a missing value takes 0.
-    Boolean,
-    /// A float for each word, and one for a word that training did not see.
-    Categorical { vocabulary: Vec<String> },
-}
-
-impl Feature {
-    /// How many floats of the network's input it fills.
-    pub(super) fn width(&self) -> usize {
-        match &self.kind {
-            FeatureKind::Numeric { .. } | FeatureKind::Boolean => 1 + usize::from(self.missing),
-            FeatureKind::Categorical { vocabulary } => vocabulary.len() + 1,
-        }
-    }
-
-    pub(super) fn check(&self) -> Result<(), String> {
-        let fault = match &self.kind {
-            FeatureKind::Numeric { mean, .. } if !mean.is_finite() => format!("its mean is {mean}"),
-            FeatureKind::Numeric { std, .. } if !(std.is_finite() && *std > 0.0) => format!("its std is {std}"),
-            FeatureKind::Categorical { vocabulary } if vocabulary.is_empty() => "its vocabulary is empty".to_owned(),
-            FeatureKind::Categorical { vocabulary } => match super::manifest::repeated(vocabulary.iter()) {
-                Some(word) => format!("its vocabulary has `{word}` twice"),
-                None => return Ok(()),
-            },
-            FeatureKind::Numeric { .. } | FeatureKind::Boolean => return Ok(()),
-        };
-        Err(format!("feature `{}`: {fault}", self.name))
-    }
-
-    /// What keeps the feature from being read from these fields.
-    pub(super) fn fault_among(&self, fields: &[Field]) -> Option<String> {
-        let Some(field) = fields.iter().find(|field| field.name == self.name) else {
-            let hint = did_you_mean(&self.name, fields.iter().map(|field| field.name.as_str()));
-            return Some(format!("the model needs the field `{}`, which is not declared{hint}", self.name));
-        };
-        if self.reads(&field.kind.data_type()) {
-            return None;
-        }
-        let (kind, wanted) = (self.kind.name(), self.kind.wanted());
-        Some(format!("the field `{}` is {kind} to the model, so it must be {wanted}", self.name))
-    }
-
-    fn reads(&self, data_type: &DataType) -> bool {
-        use DataType::{Boolean, Float32, Float64, Int32, Int64, Utf8};
-        match self.kind {
-            FeatureKind::Numeric { .. } => matches!(data_type, Int32 | Int64 | Float32 | Float64 | Boolean),
-            FeatureKind::Boolean => matches!(data_type, Boolean),
-            FeatureKind::Categorical { .. } => matches!(data_type, Utf8 | Boolean),
-        }
-    }
-}
-
-impl FeatureKind {
-    /// For people.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Numeric { .. } => "numeric",
-            Self::Boolean => "boolean",
-            Self::Categorical { .. } => "categorical",
-        }
-    }
-
-    fn wanted(&self) -> &'static str {
-        match self {
-            Self::Numeric { .. } => "int32, int64, float32, float64 or bool",
-            Self::Boolean => "bool",
-            Self::Categorical { .. } => "string or bool",
-        }
-    }
-}
-
-/// `; did you mean …?` if one of the names is close, else nothing.
-pub(super) fn did_you_mean<'a>(name: &str, others: impl Iterator<Item = &'a str>) -> String {
-    const LIKENESS_MIN: f64 = 0.8;
-    let alike = |other: &&str| strsim::jaro_winkler(&name.to_lowercase(), &other.to_lowercase());
-    others
-        .map(|other| (alike(&other), other))
-        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
-        .max_by(|(left, _), (right, _)| left.total_cmp(right))
-        .map_or_else(String::new, |(_, other)| format!("; did you mean `{other}`?"))
-}
+use super::{DEVIATIONS_MAX, Feature, FeatureKind, Text, did_you_mean};
+use crate::model::error::ModelError;
 
 /// The features of a model, bound to the columns of a schema.
 #[derive(Debug)]
-pub(super) struct Encoder {
+pub(in crate::model) struct Encoder {
     bound: Vec<Bound>,
     width: usize,
 }
@@ -135,7 +30,7 @@ struct Bound {
 }
 
 impl Encoder {
-    pub(super) fn bind(features: &[Feature], schema: &Schema) -> Result<Self, ModelError> {
+    pub(in crate::model) fn bind(features: &[Feature], schema: &Schema) -> Result<Self, ModelError> {
         let mut bound = Vec::with_capacity(features.len());
         let mut width = 0;
         for feature in features {
@@ -146,12 +41,17 @@ impl Encoder {
         Ok(Self { bound, width })
     }
 
-    pub(super) fn width(&self) -> usize {
+    pub(in crate::model) fn width(&self) -> usize {
         self.width
     }
 
+    /// Where each feature's floats stand in a row, and whether nearly all of them are nought in any one.
+    pub(in crate::model) fn slots(&self) -> impl Iterator<Item = (Range<usize>, bool)> {
+        self.bound.iter().map(|bound| (bound.slots.clone(), bound.feature.is_sparse()))
+    }
+
     /// The floats of some rows of the batch, row after row.
-    pub(super) fn encode(&self, batch: &RecordBatch, rows: Range<usize>) -> Result<Vec<f32>, ModelError> {
+    pub(in crate::model) fn encode(&self, batch: &RecordBatch, rows: Range<usize>) -> Result<Vec<f32>, ModelError> {
         let mut floats = vec![0.0; rows.len() * self.width];
         for bound in &self.bound {
             let lines = floats.chunks_exact_mut(self.width);
@@ -172,7 +72,7 @@ impl Bound {
         }
         let words = match &feature.kind {
             FeatureKind::Categorical { vocabulary } => vocabulary.iter().cloned().zip(0..).collect(),
-            FeatureKind::Numeric { .. } | FeatureKind::Boolean => HashMap::new(),
+            FeatureKind::Numeric { .. } | FeatureKind::Boolean | FeatureKind::Text(_) => HashMap::new(),
         };
         Ok(Self { feature: feature.clone(), column, slots, words })
     }
@@ -190,6 +90,7 @@ impl Bound {
             FeatureKind::Numeric { mean, std } => self.fill_numbers(array, lines, |x| standardised(x, *mean, *std)),
             FeatureKind::Boolean => self.fill_numbers(array, lines, |x| Some(if x == 0.0 { 0.0 } else { 1.0 })),
             FeatureKind::Categorical { .. } => self.fill_words(array, lines),
+            FeatureKind::Text(text) => self.fill_text(text, array, lines),
         }
     }
 
@@ -243,6 +144,21 @@ impl Bound {
         }
     }
 
+    fn fill_text<'a>(
+        &self,
+        text: &Text,
+        array: &ArrayRef,
+        lines: impl Iterator<Item = (usize, &'a mut [f32])>,
+    ) -> Result<(), ModelError> {
+        let DataType::Utf8 = array.data_type() else { return Err(self.feature.unreadable(array.data_type())) };
+        let array = array.as_string::<i32>();
+        let mut plain = String::new();
+        self.each(array, lines, |row, slots| {
+            text.fill(array.value(row), &mut plain, &mut slots[..text.buckets]);
+            true
+        })
+    }
+
     fn put_word(&self, slots: &mut [f32], word: &str) -> bool {
         let unknown = slots.len() - 1;
         let slot = self.words.get(word).copied().unwrap_or(unknown);
@@ -255,7 +171,7 @@ impl Bound {
         &self,
         array: &dyn Array,
         lines: impl Iterator<Item = (usize, &'a mut [f32])>,
-        write: impl Fn(usize, &mut [f32]) -> bool,
+        mut write: impl FnMut(usize, &mut [f32]) -> bool,
     ) -> Result<(), ModelError> {
         let nulls = array.nulls();
         for (row, line) in lines {
@@ -278,13 +194,6 @@ impl Bound {
     }
 }
 
-impl Feature {
-    fn unreadable(&self, data_type: &DataType) -> ModelError {
-        let (name, kind, wanted) = (&self.name, self.kind.name(), self.kind.wanted());
-        ModelError::Schema(format!("the column `{name}` is {kind} to the model: {wanted} is wanted, not {data_type}"))
-    }
-}
-
 /// Writes the first slot; false if there is no value to write.
 fn put(slots: &mut [f32], value: Option<f32>) -> bool {
     if let Some(value) = value {
@@ -296,61 +205,6 @@ fn put(slots: &mut [f32], value: Option<f32>) -> bool {
 #[allow(clippy::cast_possible_truncation, reason = "clamped to what an f32 holds")]
 fn standardised(x: f64, mean: f64, std: f64) -> Option<f32> {
     x.is_finite().then(|| ((x - mean) / std).clamp(-DEVIATIONS_MAX, DEVIATIONS_MAX) as f32)
-}
-
-impl FieldKind {
-    /// The type of the Arrow column that the model reads such a field from, if it reads it at all.
-    fn data_type(self) -> DataType {
-        match self {
-            Self::Int32 => DataType::Int32,
-            Self::Int64 => DataType::Int64,
-            Self::Float32 => DataType::Float32,
-            Self::Float64 => DataType::Float64,
-            Self::Bool => DataType::Boolean,
-            Self::String => DataType::Utf8,
-            Self::Timestamp(_) | Self::Date => DataType::Null,
-        }
-    }
-}
-
-/// Learns each column's feature from the training rows. `missing` tells of the whole table, so that no held-out row has
-/// a null that training did not see.
-pub(super) fn fit(train: &RecordBatch, missing: &[bool]) -> Result<Vec<Feature>, String> {
-    let columns = train.schema_ref().fields().iter().zip(train.columns());
-    columns
-        .zip(missing)
-        .map(|((field, array), &missing)| {
-            let kind = match array.data_type() {
-                DataType::Boolean => FeatureKind::Boolean,
-                DataType::Utf8 => FeatureKind::Categorical { vocabulary: vocabulary(array) },
-                _ => numeric(array),
-            };
-            let feature = Feature { name: field.name().clone(), missing, kind };
-            feature.check().map(|()| feature)
-        })
-        .collect()
-}
-
-fn vocabulary(array: &ArrayRef) -> Vec<String> {
-    let words: std::collections::BTreeSet<&str> = array.as_string::<i32>().iter().flatten().collect();
-    words.into_iter().map(String::from).collect()
-}
-
-#[allow(clippy::cast_precision_loss, reason = "a count of rows is far below 2^52")]
-fn numeric(array: &ArrayRef) -> FeatureKind {
-    let values = || array.as_primitive::<Float64Type>().iter().flatten();
-    let count = values().count().max(1) as f64;
-    let mean = values().map(|x| x / count).sum::<f64>();
-    let variance = values().map(|x| (x - mean) * (x - mean) / count).sum::<f64>();
-    // All the training rows alike tells nothing of the scale.
-    let std = if variance == 0.0 { 1.0 } else { variance.sqrt() };
-    FeatureKind::Numeric { mean: to_digits(mean), std: to_digits(std) }
-}
-
-/// To twelve significant digits, so that what is read back from the manifest is to the last bit what was trained with:
-/// `serde_json` is exact only for so few digits.
-fn to_digits(x: f64) -> f64 {
-    format!("{x:.11e}").parse().unwrap_or(x)
 }
 
 #[cfg(test)]
@@ -399,6 +253,23 @@ mod tests {
     }
 
     #[test]
+    fn text_fills_its_buckets_after_which_a_flag_tells_that_there_was_none() {
+        let text = Text { buckets: 4, words: 1, chars: None };
+        let feature = Feature { name: "post".to_owned(), missing: true, kind: FeatureKind::Text(text.clone()) };
+        let posts = StringArray::from(vec![Some("Good good"), None, Some(""), Some("good")]);
+        let features = [feature, numeric_feature("x", false)];
+        let x = Int32Array::from(vec![12; 4]);
+        let floats = encode(&features, vec![("post", Arc::new(posts)), ("x", Arc::new(x))]).unwrap();
+        let mut good = vec![0.0; 4];
+        text.fill("good", &mut String::new(), &mut good);
+        good.extend([0.0, 1.0]);
+        assert_eq!(
+            floats,
+            [good.clone(), vec![0.0, 0.0, 0.0, 0.0, 1.0, 1.0], vec![0.0, 0.0, 0.0, 0.0, 0.0, 1.0], good].concat()
+        );
+    }
+
+    #[test]
     fn integers_floats_and_booleans_are_numbers_alike() {
         let x = |array: ArrayRef| encode(&[numeric_feature("x", false)], vec![("x", array)]).unwrap();
         assert_eq!(x(Arc::new(Int32Array::from(vec![14]))), [2.0]);
@@ -436,35 +307,5 @@ mod tests {
             vec![("x", Arc::new(Float64Array::from(vec![f64::MAX, f64::MIN, f64::MIN_POSITIVE])))],
         );
         assert_eq!(floats.unwrap(), [1e6, -1e6, -5.0]);
-    }
-
-    #[test]
-    fn fitting_looks_at_the_column_and_survives_json_to_the_last_bit() {
-        let batch = RecordBatch::try_from_iter([
-            ("x", Arc::new(Float64Array::from(vec![Some(0.1), None, Some(0.2), Some(0.4)])) as ArrayRef),
-            ("c", Arc::new(StringArray::from(vec!["b", "a", "b", "a"]))),
-            ("same", Arc::new(Float64Array::from(vec![7.0; 4]))),
-        ]);
-        let features = fit(&batch.unwrap(), &[true, false, false]).unwrap();
-        assert_eq!(features[1].kind, FeatureKind::Categorical { vocabulary: vec!["a".to_owned(), "b".to_owned()] });
-        assert_eq!(features[2].kind, FeatureKind::Numeric { mean: 7.0, std: 1.0 });
-        let FeatureKind::Numeric { mean, std } = features[0].kind else { panic!("x is numeric") };
-        assert!((mean - 0.7 / 3.0).abs() < 1e-11 && (std - 0.124_721_912_9).abs() < 1e-9);
-        let json = serde_json::to_vec(&features).unwrap();
-        assert_eq!(serde_json::from_slice::<Vec<Feature>>(&json).unwrap(), features);
-    }
-
-    #[test]
-    fn a_field_that_does_not_fit_is_told_with_a_hint() {
-        let field =
-            |name: &str, kind| Field { name: name.to_owned(), kind, nullable: false, path: vec![name.to_owned()] };
-        let feature = numeric_feature("petal_length", false);
-        assert_eq!(feature.fault_among(&[field("petal_length", FieldKind::Float32)]), None);
-        let missing = feature.fault_among(&[field("petal_lenght", FieldKind::Float64)]).unwrap();
-        assert!(missing.ends_with("not declared; did you mean `petal_lenght`?"), "{missing}");
-        let wrong = feature.fault_among(&[field("petal_length", FieldKind::String)]).unwrap();
-        assert!(wrong.contains("`petal_length` is numeric to the model, so it must be int32"), "{wrong}");
-        let unlike = feature.fault_among(&[field("colour", FieldKind::String)]).unwrap();
-        assert!(unlike.ends_with("which is not declared"), "{unlike}");
     }
 }
