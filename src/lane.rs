@@ -3,31 +3,34 @@
 //! Owns: the order of things. Does not own: any of the things; each verb here is a call into a stage.
 //! Invariant: strictly sequential in offsets. A segment is committed before the next one is begun.
 
+mod change;
 mod fetch;
 mod memory;
 mod status;
+mod works;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt};
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
+use self::works::Work;
 pub use self::{
     fetch::{FetchSettings, Fetched},
     memory::{Memory, Share},
     status::{Status, Tally},
+    works::Works,
 };
 use crate::{
     broker::{BrokerError, BrokerErrorKind, Partition, Start},
-    decode::{DecodeError, Decoder},
-    lake::{Claim, Fingerprint, Head, LakeError, Layout, Ledger, Outcome, Roll, Scored, Segment},
-    model::{ModelError, Scorer},
+    decode::DecodeError,
+    lake::{Claim, Fingerprint, Head, LakeError, Ledger, Outcome, Roll, Segment},
+    model::ModelError,
     offset::OffsetRange,
-    record::Batch,
 };
 
 /// The limits of a lane, and of all lanes together.
@@ -51,7 +54,10 @@ pub struct Lane {
     pub topic: Arc<str>,
     pub start: Start,
     pub ledger: Ledger,
-    pub works: Arc<Works>,
+    /// How a batch becomes rows; a newly promoted model brings others, which hold from the next segment on.
+    pub works: watch::Receiver<Arc<Works>>,
+    /// As many permits as batches may be worked on at once, by all lanes together.
+    pub cpu: Arc<Semaphore>,
     pub fetch: FetchSettings,
     pub roll: Roll,
     /// A batch run ends here; a stream never does.
@@ -59,16 +65,6 @@ pub struct Lane {
     pub stop: CancellationToken,
     pub share: Share,
     pub status: Arc<Status>,
-}
-
-/// What all lanes share: how a batch becomes rows of the lake.
-#[derive(Debug)]
-pub struct Works {
-    pub decoder: Decoder,
-    pub scorer: Scorer,
-    pub layout: Arc<Layout>,
-    /// As many permits as batches may be worked on at once.
-    pub cpu: Arc<Semaphore>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +139,7 @@ async fn open(lane: &Lane, partition: &Partition) -> Result<i64, LaneError> {
         lane.ledger.sweep(head.newest.as_ref()).await?;
         let (earliest, latest) = (partition.earliest().await?, partition.latest().await?);
         lane.status.opened(head.position, latest);
+        head.newest.iter().for_each(|claim| change::found(lane, claim));
         same_topic_still(lane, partition, &head, earliest, latest).await?;
         let goal = lane.until.unwrap_or(i64::MAX);
         if earliest <= head.position || head.position >= goal {
@@ -211,6 +208,8 @@ enum Reason {
     Full,
     Old,
     MemoryShort,
+    /// A newly promoted model waits for the next segment.
+    NewModel,
     AtEnd,
     Stopped,
     /// Nothing more can be read now; what was read is worth keeping.
@@ -224,11 +223,12 @@ async fn carry(
     batches: impl Stream<Item = Result<Fetched, LaneError>>,
 ) -> Result<Carried, LaneError> {
     let mut batches = pin!(batches);
+    let mut works = lane.works.clone();
     let mut rest = None;
     lane.share.set(0);
     loop {
-        let (segment, reason) = fill(lane, position, &mut rest, &mut batches).await?;
-        if !segment.range().is_empty() {
+        let (segment, reason) = fill(lane, position, &mut works, &mut rest, &mut batches).await?;
+        if let Some(segment) = segment {
             match commit(lane, segment, &reason).await? {
                 Outcome::Won(claim) => position = claim.end,
                 Outcome::Fenced { by } => return Ok(Carried::Fenced { at: position, by }),
@@ -237,91 +237,107 @@ async fn carry(
         match reason {
             Reason::Failed(error) => return Err(error),
             Reason::Stopped | Reason::AtEnd => return Ok(Carried::ToTheEnd),
-            Reason::Full | Reason::Old | Reason::MemoryShort => {}
+            Reason::Full | Reason::Old | Reason::MemoryShort | Reason::NewModel => {}
         }
     }
 }
 
-/// Fills a segment until there is a reason to commit it. What didn't fit stays in `rest` for the next one.
+/// Fills a segment until there is a reason to commit it; none is begun before there is something to put into it. What
+/// didn't fit stays in `rest` for the next one.
 async fn fill(
     lane: &Lane,
     position: i64,
+    works: &mut watch::Receiver<Arc<Works>>,
     rest: &mut Option<Work>,
     batches: &mut (impl Stream<Item = Result<Fetched, LaneError>> + Unpin),
-) -> Result<(Segment, Reason), LaneError> {
-    let mut segment = Segment::new(lane.ledger.id().clone(), lane.works.layout.clone(), position);
-    let mut old_at = None;
+) -> Result<(Option<Segment>, Reason), LaneError> {
+    let mut work = match rest.take() {
+        Some(rest) => rest,
+        None if lane.is_done_at(position) => return Ok((None, Reason::AtEnd)),
+        None => match first(lane, batches).await {
+            Ok(work) => work,
+            Err(reason) => return Ok((None, reason)),
+        },
+    };
+    let old_at = Instant::now() + lane.roll.age_max;
+    // Whatever is promoted from here on, one version scores the whole segment.
+    let current = works.borrow_and_update().clone();
+    let mut segment = Segment::new(lane.ledger.id().clone(), current.layout.clone(), position);
     loop {
-        let work = match rest.take() {
-            Some(rest) => rest,
-            None if lane.until.is_some_and(|until| segment.range().end >= until) => {
-                return Ok((segment, Reason::AtEnd));
-            }
-            None => match next(lane, old_at, batches).await {
-                Ok(work) => work,
-                Err(reason) => return Ok((segment, reason)),
-            },
-        };
-        old_at.get_or_insert_with(|| Instant::now() + lane.roll.age_max);
-        (segment, *rest) = take_in(lane, segment, work).await?;
+        (segment, *rest) = take_in(lane, current.clone(), segment, work).await?;
         lane.share.set(segment.memory());
         lane.status.reached(segment.range().end);
         let full = segment.records() >= lane.roll.rows_max || segment.memory() >= lane.roll.bytes_max;
         if full || rest.is_some() {
-            return Ok((segment, Reason::Full));
+            return Ok((Some(segment), Reason::Full));
         }
+        if lane.is_done_at(segment.range().end) {
+            return Ok((Some(segment), Reason::AtEnd));
+        }
+        work = match next(lane, old_at, works, batches).await {
+            Ok(work) => work,
+            Err(reason) => return Ok((Some(segment), reason)),
+        };
     }
 }
 
-/// The next batch, or the reason not to wait for it.
-async fn next(
+/// A segment's first batch, or the reason not to wait for it.
+async fn first(
     lane: &Lane,
-    old_at: Option<Instant>,
     batches: &mut (impl Stream<Item = Result<Fetched, LaneError>> + Unpin),
 ) -> Result<Work, Reason> {
     tokio::select! {
         biased;
         () = lane.stop.cancelled() => Err(Reason::Stopped),
-        () = lane.share.pressed(), if old_at.is_some() => Err(Reason::MemoryShort),
-        () = sleep_until(old_at.unwrap_or_else(Instant::now)), if old_at.is_some() => Err(Reason::Old),
-        next = batches.next() => match next {
-            Some(Ok(fetched)) => Ok(Work::Fetched(fetched.until(lane.until))),
-            Some(Err(error)) => Err(Reason::Failed(error)),
-            None => Err(Reason::Failed(LaneError::ReaderGone)),
-        },
+        next = batches.next() => lane.work(next),
     }
 }
 
-/// A batch on its way into a segment.
-#[derive(Debug)]
-enum Work {
-    Fetched(Fetched),
-    /// What is left of a batch that the last segment had to be cut in.
-    Left(Box<Scored>),
+/// A segment's next batch, or the reason to commit it without.
+async fn next(
+    lane: &Lane,
+    old_at: Instant,
+    works: &mut watch::Receiver<Arc<Works>>,
+    batches: &mut (impl Stream<Item = Result<Fetched, LaneError>> + Unpin),
+) -> Result<Work, Reason> {
+    tokio::select! {
+        biased;
+        () = lane.stop.cancelled() => Err(Reason::Stopped),
+        () = lane.share.pressed() => Err(Reason::MemoryShort),
+        () = sleep_until(old_at) => Err(Reason::Old),
+        Ok(()) = works.changed() => Err(Reason::NewModel),
+        next = batches.next() => lane.work(next),
+    }
+}
+
+impl Lane {
+    fn is_done_at(&self, position: i64) -> bool {
+        self.until.is_some_and(|until| position >= until)
+    }
+
+    fn work(&self, next: Option<Result<Fetched, LaneError>>) -> Result<Work, Reason> {
+        match next {
+            Some(Ok(fetched)) => Ok(Work::Fetched(fetched.until(self.until))),
+            Some(Err(error)) => Err(Reason::Failed(error)),
+            None => Err(Reason::Failed(LaneError::ReaderGone)),
+        }
+    }
 }
 
 /// Decodes, scores and encodes a batch, away from the async threads.
-async fn take_in(lane: &Lane, mut segment: Segment, work: Work) -> Result<(Segment, Option<Work>), LaneError> {
-    let _turn = lane.works.cpu.acquire().await;
-    let works = lane.works.clone();
+async fn take_in(
+    lane: &Lane,
+    works: Arc<Works>,
+    mut segment: Segment,
+    work: Work,
+) -> Result<(Segment, Option<Work>), LaneError> {
+    let _turn = lane.cpu.acquire().await;
     let now_ms = chrono::Utc::now().timestamp_millis();
     let task = tokio::task::spawn_blocking(move || {
-        let (scored, _memory) = match work {
-            Work::Fetched(fetched) => (works.score(fetched.batch, now_ms)?, fetched.memory),
-            Work::Left(scored) => (*scored, None),
-        };
-        let left = segment.append(scored)?.map(|left| Work::Left(Box::new(left)));
+        let left = works.append(&mut segment, work, now_ms)?;
         Ok((segment, left))
     });
     task.await?
-}
-
-impl Works {
-    fn score(&self, batch: Batch, now_ms: i64) -> Result<Scored, LaneError> {
-        let decoded = self.decoder.decode(&batch.records, now_ms)?;
-        let scores = self.scorer.score(&decoded.rows.columns)?;
-        Ok(Scored { batch, decoded, scores })
-    }
 }
 
 async fn commit(lane: &Lane, segment: Segment, reason: &Reason) -> Result<Outcome, LaneError> {
@@ -340,6 +356,7 @@ fn committed(lane: &Lane, claim: &Claim, reason: &Reason) {
     metrics::counter!("alluvium_records_total", "outcome" => "scored").increment(claim.counts.scored);
     metrics::counter!("alluvium_records_total", "outcome" => "rejected").increment(claim.counts.rejected);
     lane.status.committed(claim);
+    change::committed(lane, claim);
 }
 
 #[cfg(test)]

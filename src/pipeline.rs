@@ -15,18 +15,24 @@ use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use uuid::Uuid;
 
+use self::models::Models;
 use crate::{
     broker::{self, Broker, BrokerError, Start},
-    decode::{self, Decoder},
-    lake::{self, LakeError, Layout, Ledger, Store},
-    lane::{self, FetchSettings, Lane, LaneError, Limits, Memory, Status, Tally, Works},
-    model::{self, Model, ModelError},
-    offset::LaneId,
+    decode,
+    lake::{self, LakeError, Ledger, Store},
+    lane::{self, FetchSettings, Lane, LaneError, Limits, Memory, Status, Tally},
+    model::{self, ModelError},
+    offset::{LaneId, OffsetRange},
     telemetry::chain,
 };
+
+mod models;
+mod past;
+
+pub use past::{Bound, Past};
 
 /// Between tries of a lane that failed; doubles up to the other.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
@@ -43,6 +49,8 @@ pub struct Settings {
     pub broker: broker::BrokerLimits,
     pub decode: decode::DecodeSettings,
     pub model: model::ModelSettings,
+    /// How often a stream looks for a newly promoted version, if it runs the champion.
+    pub model_refresh: Duration,
     pub lake: lake::LakeSettings,
     pub limits: Limits,
     /// Where `/metrics` is served; nowhere by default.
@@ -50,12 +58,14 @@ pub struct Settings {
 }
 
 /// How long a run goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Until it is told to stop.
     Stream,
     /// To the offsets at which the partitions ended when it began.
     Batch,
+    /// Over these offsets, by partition, and no others.
+    Range(BTreeMap<i32, OffsetRange>),
 }
 
 /// A pipeline with everything it needs in hand, and no lane open yet.
@@ -65,7 +75,8 @@ pub struct Pipeline {
     mode: Mode,
     broker: Broker,
     store: Store,
-    works: Arc<Works>,
+    models: Arc<Models>,
+    cpu: Arc<Semaphore>,
     memory: Arc<Memory>,
     writer: Arc<str>,
     stop: CancellationToken,
@@ -89,6 +100,14 @@ pub enum PipelineError {
     Model(#[from] ModelError),
     #[error("the model does not fit the declared fields: {0}")]
     Fields(String),
+    /// What was asked for is not a range that can be scored again.
+    #[error("{0}")]
+    Past(String),
+    #[error(
+        "its classes are {found}, and those of {of} are {expected}: the lake would get other columns, so start it with \
+         a dataset of its own"
+    )]
+    Classes { found: String, of: String, expected: String },
 }
 
 /// What a run did.
@@ -117,16 +136,16 @@ pub struct Progress {
 
 impl Pipeline {
     /// Loads the model, reaches the broker, and probes the store; whatever can't work fails here.
-    pub async fn open(mut settings: Settings, mode: Mode, stop: CancellationToken) -> Result<Self, PipelineError> {
-        let model = Model::load(&settings.model).await?;
-        let works = works(&mut settings, &model)?;
+    pub async fn open(settings: Settings, mode: Mode, stop: CancellationToken) -> Result<Self, PipelineError> {
+        let models = Arc::new(Models::load(&settings).await?);
         let store = Store::open(&settings.lake.url)?;
         store.probe().await?;
         let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
         let memory = Memory::new(settings.limits.memory_bytes_max);
+        let cpu = Arc::new(Semaphore::new(settings.limits.cpu_threads.max(1)));
         let writer = writer_name();
         let lanes = Mutex::default();
-        Ok(Self { settings, mode, broker, store, works, memory, writer, stop, lanes })
+        Ok(Self { settings, mode, broker, store, models, cpu, memory, writer, stop, lanes })
     }
 
     /// Runs every partition's lane. A lane that a person must mend ends alone; the others go on.
@@ -134,12 +153,13 @@ impl Pipeline {
         let began = Instant::now();
         let mut running = JoinSet::new();
         let topic: Arc<str> = self.settings.source.topic.as_str().into();
-        let partitions = self.broker.partitions(&topic).await?;
+        let partitions = self.partitions(&topic).await?;
         let fetch = self.fetch_settings(partitions.len());
         for partition in partitions {
-            let until = self.until(&topic, partition).await?;
-            running.spawn(self.supervised(self.lane(&topic, partition, until, &fetch)));
+            let (start, until) = self.bounds(&topic, partition).await?;
+            running.spawn(self.supervised(self.lane(&topic, partition, start, until, &fetch)));
         }
+        let _following = self.follow();
         let mut failures = vec![];
         let mut refresh = interval(self.settings.limits.partitions_refresh);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -151,7 +171,7 @@ impl Pipeline {
                     for partition in self.new_partitions(&topic).await {
                         tracing::info!(%topic, partition, "a new partition");
                         // Whatever `start` says: it was empty when this run began.
-                        let lane = Lane { start: Start::Earliest, ..self.lane(&topic, partition, None, &fetch) };
+                        let lane = self.lane(&topic, partition, Start::Earliest, None, &fetch);
                         running.spawn(self.supervised(lane));
                     }
                 }
@@ -173,16 +193,17 @@ impl Pipeline {
         })
     }
 
-    fn lane(&self, topic: &Arc<str>, partition: i32, until: Option<i64>, fetch: &FetchSettings) -> Lane {
+    fn lane(&self, topic: &Arc<str>, partition: i32, start: Start, until: Option<i64>, fetch: &FetchSettings) -> Lane {
         let lake = &self.settings.lake;
         let id = LaneId { dataset: lake.dataset.as_str().into(), generation: lake.generation, partition };
         let status = Arc::new(Status::default());
         self.lanes().insert(partition, LaneState { status: status.clone(), until });
         Lane {
             topic: topic.clone(),
-            start: self.settings.source.start,
+            start,
             ledger: Ledger::new(self.store.clone(), id, self.writer.clone()),
-            works: self.works.clone(),
+            works: self.models.works(),
+            cpu: self.cpu.clone(),
             fetch: fetch.clone(),
             roll: lake.roll,
             until,
@@ -200,16 +221,36 @@ impl Pipeline {
         FetchSettings { bytes_max, wait_max: self.settings.broker.fetch_wait_max, memory: self.memory.clone() }
     }
 
-    async fn until(&self, topic: &str, partition: i32) -> Result<Option<i64>, PipelineError> {
-        match self.mode {
-            Mode::Stream => Ok(None),
-            Mode::Batch => Ok(Some(self.broker.partition(topic, partition).await?.latest().await?)),
+    async fn partitions(&self, topic: &str) -> Result<Vec<i32>, PipelineError> {
+        match &self.mode {
+            Mode::Stream | Mode::Batch => Ok(self.broker.partitions(topic).await?),
+            Mode::Range(ranges) => Ok(ranges.keys().copied().collect()),
         }
+    }
+
+    /// Where a partition begins that the lake does not know yet, and where this run leaves it.
+    async fn bounds(&self, topic: &str, partition: i32) -> Result<(Start, Option<i64>), PipelineError> {
+        let start = self.settings.source.start;
+        match &self.mode {
+            Mode::Stream => Ok((start, None)),
+            Mode::Batch => Ok((start, Some(self.broker.partition(topic, partition).await?.latest().await?))),
+            Mode::Range(ranges) => {
+                let range = ranges.get(&partition);
+                Ok((range.map_or(start, |range| Start::Offset(range.start)), range.map(|range| range.end)))
+            }
+        }
+    }
+
+    /// A stream that runs the champion changes over to the next one.
+    fn follow(&self) -> Option<AbortOnDropHandle<()>> {
+        let follows = self.mode == Mode::Stream && self.settings.model.version.is_none();
+        let (models, every) = (self.models.clone(), self.settings.model_refresh);
+        follows.then(|| AbortOnDropHandle::new(tokio::spawn(async move { models.follow(every).await })))
     }
 
     /// A batch gives a lane up in the end; a stream never does.
     fn supervised(&self, lane: Lane) -> impl Future<Output = Result<(), String>> + use<> {
-        let retry_for = (self.mode == Mode::Batch).then_some(self.settings.limits.retry_for_max);
+        let retry_for = (self.mode != Mode::Stream).then_some(self.settings.limits.retry_for_max);
         supervise(lane, self.broker.clone(), retry_for)
     }
 
@@ -249,24 +290,6 @@ impl Pipeline {
 fn writer_name() -> Arc<str> {
     let run = Uuid::new_v4().simple().to_string();
     format!("{}-{}", std::process::id(), &run[..8]).into()
-}
-
-/// Binds decoder, model and columns to each other. What the model can't do without, a record must have.
-fn works(settings: &mut Settings, model: &Model) -> Result<Arc<Works>, PipelineError> {
-    let faults = model.check_fields(&settings.decode.fields);
-    if !faults.is_empty() {
-        return Err(PipelineError::Fields(faults.join("; ")));
-    }
-    for required in model.required_fields() {
-        for field in settings.decode.fields.iter_mut().filter(|field| field.name == required) {
-            field.nullable = false;
-        }
-    }
-    let decoder = Decoder::new(&settings.decode);
-    let scorer = model.scorer(&decoder.schema())?;
-    let layout = Layout::new(&settings.lake, &decoder.schema(), model.classes(), model.reference())?;
-    let cpu = Arc::new(Semaphore::new(settings.limits.cpu_threads.max(1)));
-    Ok(Arc::new(Works { decoder, scorer, layout: Arc::new(layout), cpu }))
 }
 
 /// Keeps a lane going: what a retry may mend is tried again from the ledger, for `retry_for` or for ever.

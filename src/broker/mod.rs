@@ -44,6 +44,8 @@ pub enum Start {
     Latest,
     /// The first record at or after this time, in milliseconds since 1970, UTC.
     Timestamp(i64),
+    /// Exactly there, whether or not the broker still has it.
+    Offset(i64),
 }
 
 /// The limits on talking to a broker.

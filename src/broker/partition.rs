@@ -95,6 +95,7 @@ impl Partition {
             Start::Earliest => self.earliest().await,
             Start::Latest => self.latest().await,
             Start::Timestamp(time_ms) => self.first_since(time_ms).await,
+            Start::Offset(offset) => Ok(offset),
         }
     }
 

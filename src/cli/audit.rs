@@ -30,6 +30,9 @@ pub struct Audit {
     /// The pipeline file that says where the lake is.
     #[arg(value_name = "PIPELINE.toml")]
     pipeline: PathBuf,
+    /// Another dataset of the same lake, such as one that `alluvium rescore` wrote.
+    #[arg(long, value_name = "DATASET")]
+    dataset: Option<String>,
     /// Don't ask the broker.
     #[arg(long)]
     offline: bool,
@@ -40,7 +43,8 @@ pub struct Audit {
 
 impl Audit {
     pub async fn run(self) -> anyhow::Result<Exit> {
-        let settings = run::settings(&self.pipeline)?;
+        let mut settings = run::settings(&self.pipeline)?;
+        settings.lake.dataset = self.dataset.unwrap_or(settings.lake.dataset);
         let store = Store::open(&settings.lake.url).context("open the lake")?;
         let report = with_bar(&settings, &store, self.offline).await?;
         if self.json {

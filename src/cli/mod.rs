@@ -16,7 +16,9 @@ mod grid;
 mod model_spec;
 mod models;
 mod produce;
+mod rescore;
 mod run;
+mod score;
 mod stream;
 mod summary;
 mod train;
@@ -36,7 +38,8 @@ pub struct LogArgs {
     #[arg(long = "log", value_name = "FILTER", env = "ALLUVIUM_LOG", default_value = "info", global = true)]
     pub filter: String,
     /// Log as JSON lines.
-    #[arg(long = "log-json", global = true)]
+    // With an id of its own: commands have a `json` too.
+    #[arg(id = "log_json", long = "log-json", global = true)]
     pub json: bool,
 }
 
@@ -46,9 +49,11 @@ enum Command {
     Demo(demo::Demo),
     Stream(stream::Stream),
     Batch(batch::Batch),
+    Rescore(rescore::Rescore),
     Check(check::Check),
     Audit(audit::Audit),
     Train(Box<train::Train>),
+    Score(score::Score),
     Models(models::Models),
     Produce(produce::Produce),
     Draw(draw::Draw),
@@ -80,9 +85,11 @@ impl Cli {
             Command::Demo(command) => command.run().await,
             Command::Stream(command) => command.run().await,
             Command::Batch(command) => command.run().await,
+            Command::Rescore(command) => command.run().await,
             Command::Check(command) => command.run().await,
             Command::Audit(command) => command.run().await,
             Command::Train(command) => command.run().await,
+            Command::Score(command) => command.run().await,
             Command::Models(command) => command.run().await,
             Command::Produce(command) => command.run().await,
             Command::Draw(command) => command.run().await,

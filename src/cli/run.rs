@@ -38,6 +38,7 @@ pub(super) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<Summar
         None => None,
     };
     let limit = settings.limits.stop_timeout;
+    let streams = mode == Mode::Stream;
     let pipeline = tokio::select! {
         pipeline = Pipeline::open(settings, mode, stop.clone()) => pipeline?,
         () = signals.next() => anyhow::bail!("interrupted before the first record was read"),
@@ -45,7 +46,7 @@ pub(super) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<Summar
     let mut running = std::pin::pin!(pipeline.run());
     tokio::select! {
         summary = &mut running => return Ok(summary?),
-        () = report(&pipeline, mode) => {}
+        () = report(&pipeline, streams) => {}
         () = signals.next() => {}
     }
     tracing::info!("stopping: committing what is in hand; a second signal leaves at once");
@@ -61,11 +62,12 @@ pub(super) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<Summar
     }
 }
 
-/// Shows how it goes, for ever: a bar for a batch, a line now and then for a stream.
-async fn report(pipeline: &Pipeline, mode: Mode) {
-    match mode {
-        Mode::Batch => draw(pipeline, &progress::bar("scoring", 0)).await,
-        Mode::Stream => log(pipeline).await,
+/// Shows how it goes, for ever: a line now and then for a stream, a bar for what has an end.
+async fn report(pipeline: &Pipeline, streams: bool) {
+    if streams {
+        log(pipeline).await;
+    } else {
+        draw(pipeline, &progress::bar("scoring", 0)).await;
     }
 }
 

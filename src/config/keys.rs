@@ -141,6 +141,14 @@ pub(super) const BACKEND: Key = Key::new(
     "what computes; `flex` is a build option",
 );
 
+pub(super) const REFRESH: Key = Key::new(
+    "model",
+    "refresh",
+    Duration(100, HOUR),
+    Value("30s"),
+    "how often a stream that runs the champion looks for a newly promoted one",
+);
+
 pub(super) const URL: Key =
     Key::new("lake", "url", Text("a path, `file:///path` or `s3://bucket/prefix`"), Required, "where results land");
 pub(super) const DATASET: Key = Key::new(
@@ -268,6 +276,7 @@ pub const KEYS: &[Key] = &[
     MODEL_PATH,
     VERSION,
     BACKEND,
+    REFRESH,
     URL,
     DATASET,
     GENERATION,

@@ -70,6 +70,12 @@ pub fn parse(text: &str, variables: impl Fn(&str) -> Option<String>) -> Result<S
     settings.filter(|_| faults.is_empty()).ok_or(faults)
 }
 
+/// Whether a name can be a dataset's: it becomes a folder's name, on every store.
+#[must_use]
+pub fn is_dataset(name: &str) -> bool {
+    sections::is_dataset(name)
+}
+
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;

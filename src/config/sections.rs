@@ -2,7 +2,7 @@
 //!
 //! Owns: the form of names and addresses, and the rules between keys. Does not own: positions, defaults and ranges.
 
-use std::{net::SocketAddr, thread};
+use std::{net::SocketAddr, thread, time::Duration};
 
 use super::{
     fields, keys,
@@ -27,7 +27,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let source = source(&mut reader.section("source"));
     let fields = fields::declared(reader);
     let event_time = fields::event_time(&mut reader.section("event_time"), &fields);
-    let model = model(&mut reader.section("model"));
+    let (model, model_refresh) = model(&mut reader.section("model"));
     let limits = limits(&mut reader.section("limits"));
     let lake = lake(&mut reader.section("lake"), limits.segment_hours_max);
     let metrics = reader.section("metrics").read_or(&keys::LISTEN, None, |given| address(given).map(Some));
@@ -39,6 +39,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         broker: limits.broker?,
         decode: DecodeSettings { fields, event_time, window, record_bytes_max: limits.record_bytes_max? },
         model: model?,
+        model_refresh: model_refresh?,
         lake: lake?,
         limits: limits.lanes?,
         metrics: metrics?,
@@ -83,14 +84,16 @@ fn start(given: &Given<'_>) -> Result<Start, Refusal> {
     }
 }
 
-fn model(table: &mut Section<'_, '_>) -> Option<ModelSettings> {
+fn model(table: &mut Section<'_, '_>) -> (Option<ModelSettings>, Option<Duration>) {
     let url = table.read(&keys::MODEL_PATH, place);
     let version = table.read(&keys::VERSION, |given| match given.as_text() {
         Ok("champion") => Ok(None),
         _ => value::version(given).map(Some),
     });
     let backend = table.choice(&keys::BACKEND, &keys::BACKENDS);
-    Some(ModelSettings { url: url?, version: version?, backend: backend? })
+    let refresh = table.duration(&keys::REFRESH);
+    let settings = || Some(ModelSettings { url: url?, version: version?, backend: backend? });
+    (settings(), refresh)
 }
 
 fn lake(table: &mut Section<'_, '_>, segment_hours_max: Option<usize>) -> Option<LakeSettings> {
@@ -130,11 +133,13 @@ fn place(given: &Given<'_>) -> Result<String, Refusal> {
     if known && !url.chars().any(char::is_control) { Ok(url.to_owned()) } else { Err(Refusal::default()) }
 }
 
-/// It becomes a folder's name, on every store.
 fn dataset(given: &Given<'_>) -> Result<String, Refusal> {
     let name = given.as_text()?;
-    let safe = is_name(name, DATASET_CHARS_MAX) && !name.starts_with(['.', '_']);
-    if safe { Ok(name.to_owned()) } else { Err(Refusal::default()) }
+    if is_dataset(name) { Ok(name.to_owned()) } else { Err(Refusal::default()) }
+}
+
+pub(super) fn is_dataset(name: &str) -> bool {
+    is_name(name, DATASET_CHARS_MAX) && !name.starts_with(['.', '_'])
 }
 
 fn is_name(name: &str, chars_max: usize) -> bool {

@@ -71,6 +71,7 @@ fn a_minimal_file_gets_the_documented_defaults() {
             record_bytes_max: 1 << 20,
         },
         model: ModelSettings { url: "models/iris".into(), version: None, backend: Backend::NdArray },
+        model_refresh: Duration::from_secs(30),
         lake: LakeSettings {
             url: "sink/lake".into(),
             dataset: "iris".into(),
@@ -128,6 +129,7 @@ fn every_key_reaches_its_setting() {
             record_bytes_max: 2048,
         },
         model: ModelSettings { url: "models/other".into(), version: Some(3), backend: Backend::Flex },
+        model_refresh: seconds(6),
         lake: LakeSettings {
             url: "s3://bucket/prefix".into(),
             dataset: "other".into(),

@@ -66,6 +66,12 @@ impl Layout {
         })
     }
 
+    /// Which model's rows these are.
+    #[must_use]
+    pub fn model(&self) -> &ModelRef {
+        &self.model
+    }
+
     pub(super) fn schema(&self, kind: FileKind) -> &SchemaRef {
         match kind {
             FileKind::Scored => &self.scored,

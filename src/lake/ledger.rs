@@ -100,6 +100,16 @@ impl Ledger {
 
     /// Finds the newest claim and finishes its publishing; from then on its end is the position.
     pub async fn head(&self, genesis: &Genesis) -> Result<Head, LakeError> {
+        let head = self.look(genesis).await?;
+        if let Some(claim) = &head.newest {
+            self.publish(claim).await?;
+            self.leave_hint(claim).await;
+        }
+        Ok(head)
+    }
+
+    /// Finds the newest claim, for one who only reads: it is left as it is, published or not.
+    pub async fn look(&self, genesis: &Genesis) -> Result<Head, LakeError> {
         let mut position = match self.hinted().await? {
             Some(start) => start,
             None => self.newest_listed().await?.unwrap_or(genesis.start),
@@ -108,10 +118,6 @@ impl Ledger {
         while let Some(claim) = self.claim_at(position).await? {
             position = claim.end;
             newest = Some(claim);
-        }
-        if let Some(claim) = &newest {
-            self.publish(claim).await?;
-            self.leave_hint(claim).await;
         }
         Ok(Head { position, newest })
     }

@@ -7,7 +7,10 @@ use std::sync::{
 
 use serde::Serialize;
 
-use crate::lake::{Claim, Counts};
+use crate::{
+    lake::{Claim, Counts},
+    record::ModelRef,
+};
 
 #[derive(Debug, Default)]
 pub struct Status {
@@ -22,6 +25,8 @@ pub struct Status {
     fences: AtomicU64,
     opened: AtomicU64,
     tally: Mutex<Tally>,
+    /// Of the newest claim that has one.
+    model: Mutex<Option<ModelRef>>,
 }
 
 /// What a run has committed.
@@ -75,6 +80,11 @@ impl Status {
             bytes: claim.files.iter().map(|file| file.bytes).sum(),
             fences: 0,
         };
+    }
+
+    /// Notes which version scored the newest claim; gives back which scored the one before.
+    pub(super) fn scored_by(&self, model: &ModelRef) -> Option<ModelRef> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner).replace(model.clone())
     }
 
     /// Whether the lane has found its place in the ledger since it was started.

@@ -5,17 +5,19 @@ use object_store::memory::InMemory;
 
 use super::*;
 use crate::{
-    decode::{DecodeSettings, EventTime, EventWindow},
-    lake::{Compression, Kind, LakeSettings, PartitionBy, Store},
+    decode::{DecodeSettings, Decoder, EventTime, EventWindow},
+    lake::{Compression, Kind, LakeSettings, Layout, PartitionBy, Store},
     model::{Backend, Model, ModelSettings},
     offset::LaneId,
-    record::{Field, FieldKind, Record},
+    record::{Batch, Field, FieldKind, ModelRef, Record},
 };
 
 const ROLL: Roll = Roll { rows_max: 1000, bytes_max: 1 << 30, age_max: Duration::from_secs(30) };
 const MEMORY: usize = 64 << 20;
+const RECORD_BYTES_MAX: usize = 1 << 20;
 
-async fn works() -> Arc<Works> {
+/// Works whose model says that it is this version; each decodes values up to so many bytes.
+async fn works(version: u32, record_bytes_max: usize) -> Arc<Works> {
     let url = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris").into();
     let model = Model::load(&ModelSettings { url, version: None, backend: Backend::NdArray }).await.unwrap();
     let fields = ["sepal_length", "sepal_width", "petal_length", "petal_width"].map(|name| Field {
@@ -25,8 +27,7 @@ async fn works() -> Arc<Works> {
         path: vec![name.into()],
     });
     let window = EventWindow { earliest_ms: 0, ahead_ms: i64::MAX / 4 };
-    let decode =
-        DecodeSettings { fields: fields.into(), event_time: EventTime::Broker, window, record_bytes_max: 1 << 20 };
+    let decode = DecodeSettings { fields: fields.into(), event_time: EventTime::Broker, window, record_bytes_max };
     let decoder = Decoder::new(&decode);
     let lake = LakeSettings {
         url: String::new(),
@@ -35,28 +36,37 @@ async fn works() -> Arc<Works> {
         partition_by: PartitionBy::Hour,
         compression: Compression::Zstd,
         roll: ROLL,
-        segment_hours_max: 24,
+        segment_hours_max: 1,
     };
-    let layout = Layout::new(&lake, &decoder.schema(), model.classes(), model.reference()).unwrap();
+    let reference = ModelRef { version, ..model.reference() };
+    let layout = Layout::new(&lake, &decoder.schema(), model.classes(), reference).unwrap();
     let scorer = model.scorer(&decoder.schema()).unwrap();
-    Arc::new(Works { decoder, scorer, layout: Arc::new(layout), cpu: Arc::new(Semaphore::new(1)) })
+    Arc::new(Works { decoder, scorer, layout: Arc::new(layout) })
 }
 
 async fn lane(store: &Store, roll: Roll, until: Option<i64>) -> Lane {
+    promoting_lane(store, roll, until).await.0
+}
+
+/// A lane, and what another version is promoted by.
+async fn promoting_lane(store: &Store, roll: Roll, until: Option<i64>) -> (Lane, watch::Sender<Arc<Works>>) {
+    let (promoted, works) = watch::channel(works(1, RECORD_BYTES_MAX).await);
     let id = LaneId { dataset: "iris".into(), generation: 0, partition: 0 };
     let memory = Memory::new(MEMORY);
-    Lane {
+    let lane = Lane {
         topic: "flowers".into(),
         start: Start::Earliest,
         ledger: Ledger::new(store.clone(), id, "test".into()),
-        works: works().await,
+        works,
+        cpu: Arc::new(Semaphore::new(1)),
         fetch: FetchSettings { bytes_max: 1, wait_max: Duration::ZERO, memory: memory.clone() },
         roll,
         until,
         stop: CancellationToken::new(),
         share: memory.share(),
         status: Arc::default(),
-    }
+    };
+    (lane, promoted)
 }
 
 fn store() -> Store {
@@ -64,10 +74,24 @@ fn store() -> Store {
 }
 
 /// Sound records at these offsets, fetched from `start`.
-#[expect(clippy::unnecessary_wraps, reason = "it stands in streams of results")]
 fn fetched(start: i64, offsets: impl IntoIterator<Item = i64>) -> Result<Fetched, LaneError> {
+    fetched_of_hours(start, offsets, |_| 0)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it stands in streams of results")]
+fn fetched_of_hours(
+    start: i64,
+    offsets: impl IntoIterator<Item = i64>,
+    hour_of: fn(i64) -> i64,
+) -> Result<Fetched, LaneError> {
     let value = br#"{"sepal_length":5.9,"sepal_width":3.0,"petal_length":5.6,"petal_width":2.0}"#;
-    let record = |offset| Record { offset, timestamp_ms: 1000, value: Some(value.to_vec()), ..Record::default() };
+    let timestamp_ms = |offset| hour_of(offset) * 3_600_000;
+    let record = |offset| Record {
+        offset,
+        timestamp_ms: timestamp_ms(offset),
+        value: Some(value.to_vec()),
+        ..Record::default()
+    };
     let records: Vec<Record> = offsets.into_iter().map(record).collect();
     let end = records.last().map_or(start, |last| last.offset + 1);
     Ok(Fetched { batch: Batch { records, range: OffsetRange { start, end }, high_watermark: end }, memory: None })
@@ -182,4 +206,70 @@ async fn a_batch_that_does_not_follow_the_one_before_is_never_written() {
     let carried = carry(&lane, 0, stream::iter([fetched(0, 0..3), fetched(5, 5..9)])).await;
     assert!(matches!(carried, Err(LaneError::Lake(LakeError::Discontinuous { expected: 3, found: 5, .. }))));
     assert!(ranges(&lane).await.is_empty());
+}
+
+/// Each claim's range, the version that scored it, and how many rows and rejects it has.
+async fn versions(lane: &Lane) -> Vec<(i64, i64, u32, u64, u64)> {
+    let claims = claims(lane).await.into_iter().map(|claim| {
+        let version = claim.model.as_ref().map_or(0, |model| model.version);
+        (claim.start, claim.end, version, claim.counts.scored, claim.counts.rejected)
+    });
+    claims.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promoted_model_takes_over_with_the_next_segment_and_does_not_wait_for_it() {
+    let (lane, promoted) = promoting_lane(&store(), ROLL, Some(9)).await;
+    let began = Instant::now();
+    let batches = stream::iter([fetched(0, 0..2), fetched(2, 2..5)]).chain(stream::once(async {
+        promoted.send(works(2, RECORD_BYTES_MAX).await).unwrap();
+        tokio::task::yield_now().await;
+        fetched(5, 5..9)
+    }));
+    assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));
+    assert_eq!(versions(&lane).await, [(0, 5, 1, 5, 0), (5, 9, 2, 4, 0)]);
+    assert!(began.elapsed() < ROLL.age_max, "the first segment was committed because of the new model");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_waits_for_its_first_record_scores_it_with_the_model_of_then() {
+    let (lane, promoted) = promoting_lane(&store(), ROLL, Some(2)).await;
+    let batches = stream::once(async {
+        promoted.send(works(2, RECORD_BYTES_MAX).await).unwrap();
+        fetched(0, 0..2)
+    });
+    assert!(matches!(carry(&lane, 0, pin!(batches)).await.unwrap(), Carried::ToTheEnd));
+    assert_eq!(versions(&lane).await, [(0, 2, 2, 2, 0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_left_of_a_batch_is_scored_again_by_the_model_that_took_over() {
+    let (lane, promoted) = promoting_lane(&store(), ROLL, Some(6)).await;
+    // A segment has one hour, so the second batch is cut before offset 4. The second model takes no record at all.
+    let batches = stream::iter([fetched(0, 0..2)]).chain(stream::once(async {
+        promoted.send(works(2, 1).await).unwrap();
+        fetched_of_hours(2, 2..6, |offset| offset / 4)
+    }));
+    assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));
+    assert_eq!(versions(&lane).await, [(0, 4, 1, 4, 0), (4, 6, 2, 0, 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_offset_of_a_change_is_counted_and_shown() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let (lane, promoted) = promoting_lane(&store(), Roll { rows_max: 3, ..ROLL }, Some(9)).await;
+    let batches = stream::iter([fetched(0, 0..3), fetched(3, 3..6)]).chain(stream::once(async {
+        promoted.send(works(2, RECORD_BYTES_MAX).await).unwrap();
+        fetched(6, 6..9)
+    }));
+    assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));
+    let page = recorder.handle().render();
+    for line in [
+        "alluvium_model_changes_total 1\n",
+        "alluvium_model_changed_at_offset{partition=\"0\"} 6\n",
+        "alluvium_model_version{model=\"iris\",partition=\"0\"} 2\n",
+    ] {
+        assert!(page.contains(line), "`{line}` is missing in:\n{page}");
+    }
 }

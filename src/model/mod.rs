@@ -50,7 +50,7 @@ pub use self::{
     },
 };
 use self::{features::Encoder, network::Forward, registry::Artifact};
-use crate::record::{Field, ModelRef};
+use crate::record::{Field, FieldKind, ModelRef};
 
 /// Which model scores the records, and on what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +109,22 @@ impl Model {
     /// The fields that every record must have: the training data had no missing value there.
     pub fn required_fields(&self) -> impl Iterator<Item = &str> {
         self.manifest.features.iter().filter(|feature| !feature.missing).map(|feature| feature.name.as_str())
+    }
+
+    /// Its features as fields of a record, at the top of it and as wide as they go.
+    #[must_use]
+    pub fn fields(&self) -> Vec<Field> {
+        let field = |feature: &Feature| Field {
+            name: feature.name.clone(),
+            kind: match feature.kind {
+                FeatureKind::Numeric { .. } => FieldKind::Float64,
+                FeatureKind::Boolean => FieldKind::Bool,
+                _ => FieldKind::String,
+            },
+            nullable: feature.missing,
+            path: vec![feature.name.clone()],
+        };
+        self.manifest.features.iter().map(field).collect()
     }
 
     /// What keeps these fields from being scored, one sentence a fault.

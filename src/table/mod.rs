@@ -27,8 +27,8 @@ pub use self::{
     distinct::DISTINCT_MAX,
     error::TableError,
     survey::{ColumnSurvey, Found, Survey},
-    value::{booleans, numbers, words},
-    writer::Writer,
+    value::{booleans, is_missing, numbers, words},
+    writer::{Sink, Writer},
 };
 
 /// Rows of one batch.

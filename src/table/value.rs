@@ -46,7 +46,9 @@ pub(super) fn boolean(cell: &str) -> Option<bool> {
     if is("true") { Some(true) } else { is("false").then_some(false) }
 }
 
-pub(super) fn is_missing(cell: &str) -> bool {
+/// Whether a cell says that there is no number, and no boolean.
+#[must_use]
+pub fn is_missing(cell: &str) -> bool {
     cell.len() <= 4 && MISSING.iter().any(|word| cell.eq_ignore_ascii_case(word))
 }
 

@@ -48,8 +48,12 @@ enum Encoder {
     Broken,
 }
 
+/// Where bytes go: stdout, or a file that gets its name when it is finished.
 #[derive(Debug)]
-enum Sink {
+pub struct Sink(Place);
+
+#[derive(Debug)]
+enum Place {
     Stdout(BufWriter<Stdout>),
     /// What is there and is no plain file, such as `/dev/null`, is not replaced by one.
     Device(BufWriter<File>),
@@ -66,7 +70,7 @@ enum Fault {
 impl Writer {
     #[must_use]
     pub fn to_stdout(format: Format) -> Self {
-        Self::over(Sink::Stdout(BufWriter::new(io::stdout())), format, "stdout".to_owned())
+        Self::over(Sink::stdout(), format, "stdout".to_owned())
     }
 
     /// Begins a file; the end of its name says how it is written. It gets its name by [`Writer::finish`].
@@ -191,23 +195,29 @@ fn is_nan(array: &dyn Array, row: usize) -> bool {
 }
 
 impl Sink {
-    fn create(path: &Path) -> io::Result<Self> {
+    #[must_use]
+    pub fn stdout() -> Self {
+        Self(Place::Stdout(BufWriter::new(io::stdout())))
+    }
+
+    pub fn create(path: &Path) -> io::Result<Self> {
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            return Ok(Self::Device(BufWriter::new(File::options().write(true).open(path)?)));
+            return Ok(Self(Place::Device(BufWriter::new(File::options().write(true).open(path)?))));
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut draft = tempfile::Builder::new();
         draft.prefix(".alluvium-");
         #[cfg(unix)]
         draft.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        Ok(Self::Draft(BufWriter::new(draft.tempfile_in(folder)?), path.to_owned()))
+        Ok(Self(Place::Draft(BufWriter::new(draft.tempfile_in(folder)?), path.to_owned())))
     }
 
-    fn finish(self) -> io::Result<()> {
-        match self {
-            Self::Stdout(mut stdout) => stdout.flush(),
-            Self::Device(mut file) => file.flush(),
-            Self::Draft(draft, path) => {
+    /// Writes out what is held back, and gives a file its name.
+    pub fn finish(self) -> io::Result<()> {
+        match self.0 {
+            Place::Stdout(mut stdout) => stdout.flush(),
+            Place::Device(mut file) => file.flush(),
+            Place::Draft(draft, path) => {
                 let draft = draft.into_inner().map_err(io::IntoInnerError::into_error)?;
                 draft.persist(path).map(drop).map_err(|error| error.error)
             }
@@ -217,18 +227,18 @@ impl Sink {
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Stdout(stdout) => stdout.write(bytes),
-            Self::Device(file) => file.write(bytes),
-            Self::Draft(draft, _) => draft.write(bytes),
+        match &mut self.0 {
+            Place::Stdout(stdout) => stdout.write(bytes),
+            Place::Device(file) => file.write(bytes),
+            Place::Draft(draft, _) => draft.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Stdout(stdout) => stdout.flush(),
-            Self::Device(file) => file.flush(),
-            Self::Draft(draft, _) => draft.flush(),
+        match &mut self.0 {
+            Place::Stdout(stdout) => stdout.flush(),
+            Place::Device(file) => file.flush(),
+            Place::Draft(draft, _) => draft.flush(),
         }
     }
 }

@@ -28,12 +28,18 @@ fn describe() {
         ("alluvium_gap_offsets_total", "Offsets that were deleted before they were read"),
         ("alluvium_fences_total", "Segments dropped because another writer had committed their offsets"),
         ("alluvium_retries_total", "Times that a lane went back to the ledger after a passing fault"),
+        ("alluvium_model_changes_total", "Times that a partition went over to another version of the model"),
+        ("alluvium_model_refusals_total", "Promoted versions that a stream could not use, and went on without"),
         ("alluvium_lanes_stopped_total", "Lanes that stopped for something that a person must mend"),
     ];
     for (name, meaning) in counters {
         metrics::describe_counter!(name, meaning);
         metrics::counter!(name).absolute(0);
     }
+    let version = "Version that scored the partition's newest segment";
+    metrics::describe_gauge!("alluvium_model_version", version);
+    let changed_at = "First offset that the version of now has scored, if the model has changed";
+    metrics::describe_gauge!("alluvium_model_changed_at_offset", changed_at);
     metrics::describe_counter!("alluvium_records_total", "Records committed to the lake, by what became of them");
     for outcome in ["scored", "rejected"] {
         metrics::counter!("alluvium_records_total", "outcome" => outcome).absolute(0);

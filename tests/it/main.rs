@@ -10,11 +10,13 @@ mod docs;
 mod duckdb;
 mod faults;
 mod journey;
-mod pytorch;
 mod models;
+mod pytorch;
+mod rescore;
 mod s3;
 #[cfg(unix)]
 mod signals;
 mod sources;
 mod support;
 mod tables;
+mod swap;

@@ -6,6 +6,7 @@ pub mod program;
 pub mod s3;
 pub mod scripted;
 pub mod stage;
+pub mod versions;
 
 use std::time::Duration;
 
