@@ -88,8 +88,9 @@ fn beside_peers(model: &Path) {
 }
 
 fn scorer(model: &Path, backend: Backend, batch: &RecordBatch) -> Scorer {
-    let path = PathBuf::from(model);
-    let model = common::done(Model::load(&ModelSettings { path, version: None, backend }));
+    let settings = ModelSettings { url: model.display().to_string(), version: None, backend };
+    let runtime = common::done(tokio::runtime::Runtime::new());
+    let model = common::done(runtime.block_on(Model::load(&settings)));
     common::done(model.scorer(batch.schema_ref()))
 }
 

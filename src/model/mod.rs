@@ -45,8 +45,8 @@ pub use self::{
     },
     scorer::Scorer,
     training::{
-        ClassWeights, Column, ColumnKind, Columns, FOLDS_MAX, Labelled, Plan, Stage, TRIALS_MAX, TrainSettings, Trained,
-        Watch, folds, train,
+        ClassWeights, Column, ColumnKind, Columns, FOLDS_MAX, Labelled, Plan, Stage, TRIALS_MAX, TrainSettings,
+        Trained, Watch, folds, train,
     },
 };
 use self::{features::Encoder, network::Forward, registry::Artifact};

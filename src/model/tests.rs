@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     fs,
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
@@ -48,6 +49,10 @@ fn save(model: &Path, trained: &Trained, promote: bool) -> Result<Saved, ModelEr
     wait(super::save(model.to_str().unwrap(), trained, Papers::default(), promote))
 }
 
+fn train(table: &Labelled, settings: TrainSettings) -> Result<Trained, ModelError> {
+    super::train(table, &Plan { settings, ..Plan::default() }, &mut |_, _| ControlFlow::Continue(()))
+}
+
 fn iris() -> Model {
     load(IRIS, None).unwrap()
 }
@@ -72,7 +77,7 @@ fn mixed_model() -> (TempDir, PathBuf) {
     let table = open(&csv, "kind");
     let settings = TrainSettings { hidden: vec![8, 4], epochs_max: 60, ..TrainSettings::default() };
     let model = folder.path().join("mixed");
-    save(&model, &train(&table, &settings, |_| ()).unwrap(), true).unwrap();
+    save(&model, &train(&table, settings.clone()).unwrap(), true).unwrap();
     (folder, model)
 }
 
@@ -104,12 +109,13 @@ fn the_shipped_iris_model_can_be_made_again_and_each_time_the_same() {
         batch_size: Some(recorded.batch_size),
         learning_rate: recorded.learning_rate,
         weight_decay: recorded.weight_decay,
+        dropout: recorded.dropout,
         ..TrainSettings::default()
     };
     let make = || {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join("iris");
-        let saved = save(&model, &train(&table, &settings, |_| ()).unwrap(), true).unwrap();
+        let saved = save(&model, &train(&table, settings.clone()).unwrap(), true).unwrap();
         let read = load(&model, None).unwrap();
         assert_eq!(read.reference(), saved.reference);
         assert!(accuracy(&read, &table) >= 0.96);
@@ -123,7 +129,7 @@ fn another_seed_makes_other_weights() {
     let table = iris_table();
     let layers = |seed| {
         let settings = TrainSettings { seed, epochs_max: 2, ..TrainSettings::default() };
-        train(&table, &settings, |_| ()).unwrap().layers
+        train(&table, settings.clone()).unwrap().layers
     };
     assert_ne!(layers(1), layers(2));
 }
@@ -159,7 +165,7 @@ fn the_fields_of_a_pipeline_are_checked_one_sentence_a_fault() {
 fn versions_count_up_and_the_champion_is_named_only_when_asked() {
     let table = iris_table();
     let settings = TrainSettings { epochs_max: 1, ..TrainSettings::default() };
-    let trained = train(&table, &settings, |_| ()).unwrap();
+    let trained = train(&table, settings.clone()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("deep/iris");
     let versions: Vec<u32> =
@@ -269,7 +275,7 @@ fn a_batch_of_another_schema_than_the_scorers_is_an_error() {
 #[test]
 fn too_few_rows_and_settings_that_can_not_be_are_errors() {
     let table = iris_table();
-    let refused = |settings: TrainSettings| train(&table, &settings, |_| ()).unwrap_err().to_string();
+    let refused = |settings: TrainSettings| train(&table, settings).unwrap_err().to_string();
     let default = TrainSettings::default;
     assert!(refused(TrainSettings { batch_size: Some(0), ..default() }).contains("at least 1"));
     assert!(refused(TrainSettings { learning_rate: f64::NAN, ..default() }).contains("learning rate"));
@@ -309,9 +315,12 @@ fn imagined(features: &[Feature]) -> RecordBatch {
 #[test]
 fn the_backends_agree_on_every_shipped_model() {
     let models = Path::new(IRIS).parent().unwrap();
-    for folder in fs::read_dir(models).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+    for folder in
+        fs::read_dir(models).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.join("champion").is_file())
+    {
         let [one, other] = [Backend::NdArray, Backend::Flex].map(|backend| {
-            let model = Model::load(&ModelSettings { path: folder.clone(), version: None, backend }).unwrap();
+            let url = folder.to_str().unwrap().to_owned();
+            let model = wait(Model::load(&ModelSettings { url, version: None, backend })).unwrap();
             let batch = imagined(&model.manifest().features);
             model.scorer(batch.schema_ref()).unwrap().score(&batch).unwrap()
         });

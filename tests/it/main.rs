@@ -18,5 +18,5 @@ mod s3;
 mod signals;
 mod sources;
 mod support;
-mod tables;
 mod swap;
+mod tables;

@@ -69,9 +69,11 @@ fn assert_alike(folder: &Path) {
 }
 
 fn assert_near(model: &Path, version: Option<u32>, answers: &Answers) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
     assert!(!answers.rows.is_empty() && answers.rows.len() == answers.probabilities.len());
     for &backend in BACKENDS {
-        let model = Model::load(&ModelSettings { path: model.to_owned(), version, backend }).unwrap();
+        let settings = ModelSettings { url: model.display().to_string(), version, backend };
+        let model = runtime.block_on(Model::load(&settings)).unwrap();
         let columns = model.manifest().features.iter().enumerate().map(|(place, feature)| {
             let column = Float64Array::from_iter_values(answers.rows.iter().map(|row| row[place]));
             (feature.name.clone(), Arc::new(column) as ArrayRef)

@@ -97,7 +97,10 @@ impl FromStr for Hidden {
             return Ok(Self(vec![]));
         }
         let units = text.split(',').map(|units| units.trim().parse());
-        units.collect::<Result<_, _>>().map(Self).map_err(|_| "units with commas between them are wanted, or none".to_owned())
+        units
+            .collect::<Result<_, _>>()
+            .map(Self)
+            .map_err(|_| "units with commas between them are wanted, or none".to_owned())
     }
 }
 

@@ -136,7 +136,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Activation, Backend, Feature, FeatureKind, features::Encoder, network::Network, weights::Layer,
+        Activation, Backend, Feature, FeatureKind, features::Encoder, network::Forward, weights::Layer,
     };
 
     const ROWS: usize = 400;
@@ -158,8 +158,8 @@ mod tests {
         };
         let encoder = Encoder::bind(&[feature("noise"), feature("said")], rows.schema_ref()).unwrap();
         let layer = Layer { inputs: 2, outputs: 2, weight: vec![0.0, -1.0, 0.0, 1.0], bias: vec![0.0; 2] };
-        let network = Network::new(&[layer], Activation::Relu, Backend::NdArray).unwrap();
-        Scorer::new(Arc::new(network), encoder, 2)
+        let network = Forward::new(&[layer], Activation::Relu, Backend::NdArray).unwrap();
+        Scorer::new(Arc::new(network), encoder, 1.0)
     }
 
     #[test]

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use self::softmax::{argmax, cross_entropy};
 pub use self::{
-    mcnemar::{McNemar, McNemarTest, SIGNIFICANT_BELOW, mcnemar},
     calibration::{Calibration, CalibrationBin, temperature},
     curves::{Area, Curves, Point},
     importance::{Importance, importance},

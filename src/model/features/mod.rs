@@ -10,7 +10,10 @@ use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
 pub use self::text::Text;
-pub(super) use self::{encoder::Encoder, fit::{Fitter, Numbers}};
+pub(super) use self::{
+    encoder::Encoder,
+    fit::{Fitter, Numbers},
+};
 use super::error::ModelError;
 use crate::record::{Field, FieldKind};
 

@@ -23,6 +23,11 @@ pub struct About {
 /// The one thing that is read of a report here.
 #[derive(Deserialize)]
 struct Dated {
+    model: DatedModel,
+}
+
+#[derive(Deserialize)]
+struct DatedModel {
     date: String,
 }
 
@@ -55,6 +60,6 @@ impl Registry {
     /// A report of another make than ours tells no date.
     async fn reported_date(&self, version: u32) -> Result<Option<String>, ModelError> {
         let report = self.files.read(&path(version, REPORT_JSON), REPORT_BYTES_MAX).await?;
-        Ok(report.and_then(|json| serde_json::from_slice::<Dated>(&json).ok()).map(|report| report.date))
+        Ok(report.and_then(|json| serde_json::from_slice::<Dated>(&json).ok()).map(|report| report.model.date))
     }
 }

@@ -5,10 +5,12 @@ use std::sync::OnceLock;
 use arrow::array::RecordBatch;
 use futures::future::join_all;
 use object_store::ObjectStoreExt;
+use std::ops::ControlFlow;
+
 use tempfile::TempDir;
 
 use super::{champion::CHAMPIONS_MAX, golden::GOLDEN_ROWS_MAX, *};
-use crate::model::{Backend, Columns, Labelled, Model, TrainSettings, Trained, train};
+use crate::model::{Backend, Columns, Labelled, Model, Plan, TrainSettings, Trained, train};
 
 const IRIS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris/data/iris.csv");
 
@@ -19,7 +21,9 @@ fn trained() -> &'static (Trained, RecordBatch) {
         let columns = Columns { label: "species".to_owned(), ..Columns::default() };
         let table = Labelled::open(&[IRIS.to_owned()], &columns).unwrap();
         let rows = table.batches().unwrap().next().unwrap().unwrap();
-        (train(&table, &TrainSettings { epochs_max: 2, ..TrainSettings::default() }, |_| ()).unwrap(), rows)
+        let settings = TrainSettings { epochs_max: 2, ..TrainSettings::default() };
+        let plan = Plan { settings, ..Plan::default() };
+        (train(&table, &plan, &mut |_, _| ControlFlow::Continue(())).unwrap(), rows)
     })
 }
 

@@ -56,13 +56,8 @@ pub(super) fn learn(
     let widths: Vec<usize> =
         [packed.width()].into_iter().chain(settings.hidden.iter().copied()).chain([classes.len()]).collect();
     let start = initial_layers(&widths, &packed.silent()?, rng);
-    let trainer = Trainer::new(
-        &start,
-        settings.activation,
-        class_weights.clone(),
-        settings.weight_decay,
-        settings.dropout,
-    )?;
+    let trainer =
+        Trainer::new(&start, settings.activation, class_weights.clone(), settings.weight_decay, settings.dropout)?;
     let batch_size = settings.batch_size(packed.rows());
     Descent { prepared, settings, class_weights, batch_size, trainer, rng }.run(on_epoch)
 }
@@ -150,7 +145,8 @@ impl Descent<'_> {
             for batch in order.chunks(self.batch_size) {
                 let progress = ((number - 1) as f64 + done as f64 / rows) / self.settings.epochs_max as f64;
                 let (input, labels) = window.batch(batch);
-                let step = self.trainer.step(input, &labels, cosine(progress) * self.settings.learning_rate, self.rng)?;
+                let step =
+                    self.trainer.step(input, &labels, cosine(progress) * self.settings.learning_rate, self.rng)?;
                 done += batch.len();
                 loss += f64::from(step.loss) * batch.len() as f64;
                 right += step.right;

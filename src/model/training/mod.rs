@@ -15,21 +15,21 @@ use std::{ops::ControlFlow, sync::Arc};
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 
-pub use self::{
-    labelled::{Column, ColumnKind, Columns, Labelled},
-    settings::{ClassWeights, TrainSettings},
-    split::FOLDS_MAX,
-    trials::{TRIALS_MAX, folds},
-};
 use self::{
     descend::{Learned, learn, predict},
     prepared::{Part, Prepared},
     split::Split,
     trials::{Draw, cross_validate, generator, search, unwatched},
 };
+pub use self::{
+    labelled::{Column, ColumnKind, Columns, Labelled},
+    settings::{ClassWeights, TrainSettings},
+    split::FOLDS_MAX,
+    trials::{TRIALS_MAX, folds},
+};
 use super::{
-    Backend, BaselineResult, ClassShare, ColumnSummary, DataSummary, EpochPoint, Evaluation, Fold, NumberSummary, Pages,
-    Predictions, Report, ReportInput, Setting, SplitSizes, Trial,
+    Backend, BaselineResult, ClassShare, ColumnSummary, DataSummary, EpochPoint, Evaluation, Fold, NumberSummary,
+    Pages, Predictions, Report, ReportInput, Setting, SplitSizes, Trial,
     error::ModelError,
     features::Encoder,
     importance,

@@ -124,8 +124,9 @@ impl<'a> Packing<'a> {
             let rows = of_purpose(batch, purposes, purpose)?;
             part.packed.extend(&self.encoder.encode(&rows, 0..rows.num_rows())?, &mut self.room)?;
             if purpose == Purpose::Test {
-                let kept: Vec<usize> =
-                    (self.tested..self.tested + rows.num_rows()).filter(|row| row.is_multiple_of(self.stride)).collect();
+                let kept: Vec<usize> = (self.tested..self.tested + rows.num_rows())
+                    .filter(|row| row.is_multiple_of(self.stride))
+                    .collect();
                 let mask: BooleanArray =
                     (0..rows.num_rows()).map(|row| Some((self.tested + row).is_multiple_of(self.stride))).collect();
                 self.sample.push(filter_record_batch(&rows, &mask)?);

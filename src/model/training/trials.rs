@@ -21,8 +21,7 @@ use crate::model::{Evaluation, Fold, Predictions, Trial, error::ModelError};
 pub const TRIALS_MAX: usize = 1_000;
 
 /// The hidden layers that a search draws from.
-const SHAPES: [&[usize]; 9] =
-    [&[], &[8], &[16], &[32], &[64], &[16, 16], &[32, 16], &[64, 32], &[128, 64]];
+const SHAPES: [&[usize]; 9] = [&[], &[8], &[16], &[32], &[64], &[16, 16], &[32, 16], &[64, 32], &[128, 64]];
 
 /// And the learning rates lie between these, evenly in their logarithms.
 const RATES: [f64; 2] = [5e-4, 5e-2];
@@ -98,8 +97,7 @@ pub(super) fn search(
     let best = trials.iter_mut().min_by(|left, right| left.validation_loss.total_cmp(&right.validation_loss));
     let best = best.ok_or_else(|| ModelError::Choice("a search tries at least one setting".to_owned()))?;
     best.chosen = true;
-    let settings =
-        TrainSettings { hidden: best.hidden.clone(), learning_rate: best.learning_rate, ..settings.clone() };
+    let settings = TrainSettings { hidden: best.hidden.clone(), learning_rate: best.learning_rate, ..settings.clone() };
     Ok(Some((settings, trials)))
 }
 
