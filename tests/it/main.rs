@@ -12,6 +12,7 @@ mod faults;
 mod journey;
 mod rescore;
 mod s3;
+mod score;
 #[cfg(unix)]
 mod signals;
 mod support;
