@@ -13,7 +13,8 @@ use crate::support::{
     stage::Stage,
 };
 
-const COMMANDS: [&str; 9] = ["demo", "stream", "batch", "check", "audit", "train", "models", "produce", "broker"];
+const COMMANDS: [&str; 11] =
+    ["demo", "stream", "batch", "rescore", "check", "audit", "train", "score", "models", "produce", "broker"];
 const IRIS_CSV: &str = "models/iris/data/iris.csv";
 
 /// Every file below a folder with its bytes.
