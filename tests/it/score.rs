@@ -84,7 +84,7 @@ async fn the_answers_are_the_stream_s_to_the_last_bit_from_every_format_and_to_e
 
     let path = |name: &str| stage.folder.path().join(name).to_str().unwrap().to_owned();
     fs::write(path("flowers.csv"), csv(ROWS)).unwrap();
-    fs::write(path("flowers.jsonl"), (0..ROWS).fold(String::new(), |all, row| all + &json(row) + "\n")).unwrap();
+    fs::write(path("flowers.jsonl"), (0..ROWS).map(|row| json(row) + "\n").collect::<String>()).unwrap();
 
     let by_lines = score(&[&path("flowers.jsonl")]).await;
     assert!(of_lines(&by_lines.stdout) == of_stream);
@@ -145,7 +145,7 @@ async fn a_row_that_can_not_be_scored_ends_it_or_is_left_out_and_counted() {
     for (cell, why) in
         [("wide", "`petal_width` is `wide`, and not a number"), ("", "`petal_width` is missing"), ("inf", "is inf")]
     {
-        fs::write(path, csv(3) + &format!("3,5,3,4,{cell}\n")).unwrap();
+        fs::write(path, format!("{}3,5,3,4,{cell}\n", csv(3))).unwrap();
         let refused = score(&[path]).await;
         assert_eq!(refused.code, Some(1));
         assert!(refused.stderr.contains("row 4 of ") && refused.stderr.contains(why), "{}", refused.stderr);
