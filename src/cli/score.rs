@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufReader, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -25,6 +25,8 @@ mod added;
 mod lines;
 mod rows;
 
+/// What is read from a file of JSON lines at once.
+const READ_BYTES: usize = 1 << 20;
 /// What stands for stdin.
 const STDIN: &str = "-";
 
@@ -124,27 +126,22 @@ impl Score {
         Ok(tally)
     }
 
-    fn score_lines(
-        &self,
-        files: Vec<(String, Box<dyn BufRead>)>,
-        model: &Model,
-        tally: &mut Tally,
-    ) -> anyhow::Result<()> {
+    fn score_lines(&self, files: Vec<JsonLines>, model: &Model, tally: &mut Tally) -> anyhow::Result<()> {
         let lines = Lines::new(model)?;
         if self.format_out()? == Format::Jsonl {
             let mut out = match &self.out {
                 None => Sink::stdout(),
                 Some(path) => Sink::create(path).with_context(|| format!("create {}", path.display()))?,
             };
-            for (place, file) in files {
-                lines.score_to_lines(file, &place, &mut out, tally)?;
+            for JsonLines { place, text } in files {
+                lines.score_to_lines(text, &place, &mut out, tally)?;
             }
             return Ok(out.finish()?);
         }
         let mut out = self.writer()?;
         out.write(&lines.no_rows())?;
-        for (place, file) in files {
-            lines.score_to_table(file, &place, &mut out, tally)?;
+        for JsonLines { place, text } in files {
+            lines.score_to_table(text, &place, &mut out, tally)?;
         }
         Ok(out.finish()?)
     }
@@ -166,7 +163,7 @@ impl Score {
         let is_stdin = |input: &String| input == STDIN;
         match self.inputs.as_slice() {
             [only] if is_stdin(only) && self.format == Format::Jsonl => {
-                Ok(Input::Lines(vec![("stdin".to_owned(), Box::new(BufReader::new(io::stdin())))]))
+                Ok(Input::Lines(vec![JsonLines::new("stdin", io::stdin())]))
             }
             [only] if is_stdin(only) => {
                 let spool = spooled_stdin(self.format).context("make a copy of stdin on the disk")?;
@@ -181,8 +178,20 @@ impl Score {
     }
 }
 
+/// A file of JSON lines, or stdin.
+struct JsonLines {
+    place: String,
+    text: BufReader<Box<dyn Read>>,
+}
+
+impl JsonLines {
+    fn new(place: &str, text: impl Read + 'static) -> Self {
+        Self { place: place.to_owned(), text: BufReader::with_capacity(READ_BYTES, Box::new(text)) }
+    }
+}
+
 enum Input {
-    Lines(Vec<(String, Box<dyn BufRead>)>),
+    Lines(Vec<JsonLines>),
     /// A table's reader goes back to the beginning, which stdin can't.
     Table(Vec<String>, Option<NamedTempFile>),
 }
@@ -195,12 +204,12 @@ fn spooled_stdin(format: Format) -> io::Result<NamedTempFile> {
     Ok(spool)
 }
 
-fn opened(input: &str) -> anyhow::Result<(String, Box<dyn BufRead>)> {
+fn opened(input: &str) -> anyhow::Result<JsonLines> {
     if Format::of(Path::new(input)) != Some(Format::Jsonl) {
         return Err(Usage(format!("{input} is not of JSON lines as the others are; name files of one format")).into());
     }
     let file = File::open(input).map_err(|error| Usage(format!("open {input}: {error}")))?;
-    Ok((input.to_owned(), Box::new(BufReader::new(file))))
+    Ok(JsonLines::new(input, file))
 }
 
 /// A wrong choice on the command line is told apart from data that is no good.

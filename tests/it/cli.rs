@@ -13,8 +13,9 @@ use crate::support::{
     stage::Stage,
 };
 
-const COMMANDS: [&str; 10] =
-    ["demo", "stream", "batch", "check", "audit", "train", "models", "produce", "draw", "broker"];
+const COMMANDS: [&str; 12] = [
+    "demo", "stream", "batch", "rescore", "check", "audit", "train", "score", "models", "produce", "draw", "broker",
+];
 const IRIS_CSV: &str = "models/iris/data/iris.csv";
 
 /// Every file below a folder with its bytes.

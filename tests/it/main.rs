@@ -14,6 +14,7 @@ mod models;
 mod pytorch;
 mod rescore;
 mod s3;
+mod score;
 #[cfg(unix)]
 mod signals;
 mod sources;

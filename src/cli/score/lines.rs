@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     fmt,
-    io::{self, BufRead, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
 };
 
 use anyhow::Context;
@@ -62,7 +62,7 @@ impl Lines {
 
     pub fn score_to_table(
         &self,
-        mut file: impl BufRead,
+        mut file: BufReader<impl Read>,
         place: &str,
         out: &mut Writer,
         tally: &mut Tally,
@@ -77,7 +77,7 @@ impl Lines {
     /// Each line as it was, with the answer added.
     pub fn score_to_lines(
         &self,
-        mut file: impl BufRead,
+        mut file: BufReader<impl Read>,
         place: &str,
         out: &mut Sink,
         tally: &mut Tally,
@@ -97,7 +97,7 @@ impl Lines {
 
     fn next(
         &self,
-        file: &mut impl BufRead,
+        file: &mut BufReader<impl Read>,
         place: &str,
         line: &mut i64,
         tally: &mut Tally,
@@ -143,10 +143,13 @@ impl Lines {
     }
 }
 
-/// The next lines, without those that are blank; none at the end.
-fn read(file: &mut impl BufRead, line: &mut i64) -> io::Result<Vec<Record>> {
+/// The next lines, without those that are blank; none at the end. What is there is not kept waiting for more.
+fn read(file: &mut BufReader<impl Read>, line: &mut i64) -> io::Result<Vec<Record>> {
     let (mut records, mut bytes) = (Vec::new(), 0);
-    while records.len() < LINES_AT_ONCE && bytes < BYTES_AT_ONCE {
+    while records.len() < LINES_AT_ONCE
+        && bytes < BYTES_AT_ONCE
+        && (records.is_empty() || file.buffer().contains(&b'\n'))
+    {
         let mut value = Vec::new();
         if file.by_ref().take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut value)? == 0 {
             break;
