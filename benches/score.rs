@@ -71,15 +71,15 @@ fn beside_peers(model: &Path) {
     let rows = tensors.tensor("rows").expect("the tensor `rows`");
     let floats: Vec<f32> = rows.data().as_chunks::<4>().0.iter().copied().map(f32::from_le_bytes).collect();
     let batch = columns(rows.shape()[1], &floats);
-    let scorer = scorer(model, backend, &batch);
+    let bound = scorer(model, backend, &batch);
 
     let (mut fastest, begin) = (Duration::MAX, Instant::now());
     while begin.elapsed() < MEASURED {
         let round = Instant::now();
-        black_box(common::done(scorer.score(black_box(&batch))));
+        black_box(common::done(bound.score(black_box(&batch))));
         fastest = fastest.min(round.elapsed());
     }
-    let scores = common::done(scorer.score(&batch.slice(0, batch.num_rows().min(1_000))));
+    let scores = common::done(bound.score(&batch.slice(0, batch.num_rows().min(1_000))));
     let row = |row: usize| scores.probabilities.iter().map(|column| column[row]).collect::<Vec<_>>();
     let probabilities: Vec<Vec<f32>> = (0..scores.class.len()).map(row).collect();
     #[allow(clippy::cast_precision_loss, reason = "a count of rows")]

@@ -108,7 +108,7 @@ fn the_shipped_iris_model_can_be_made_again_and_each_time_the_same() {
         epochs_max: recorded.epochs,
         batch_size: Some(recorded.batch_size),
         learning_rate: recorded.learning_rate,
-        weight_decay: recorded.weight_decay,
+        weight_decay: Some(recorded.weight_decay),
         dropout: recorded.dropout,
         ..TrainSettings::default()
     };
@@ -297,7 +297,7 @@ fn imagined(features: &[Feature]) -> RecordBatch {
                 let spread = |row: u32| mean + std * (f64::from(turn(row) % 1_000) / 200.0 - 2.5);
                 Arc::new(Float64Array::from_iter_values((0..ROWS).map(spread)))
             }
-            FeatureKind::Boolean => Arc::new(BooleanArray::from_iter((0..ROWS).map(|row| Some(turn(row) % 2 == 0)))),
+            FeatureKind::Boolean => Arc::new((0..ROWS).map(|row| Some(turn(row) % 2 == 0)).collect::<BooleanArray>()),
             FeatureKind::Categorical { vocabulary } => {
                 Arc::new(StringArray::from_iter_values((0..ROWS).map(|row| pick(vocabulary, row))))
             }

@@ -35,8 +35,10 @@ pub(super) fn truths(source: Source, seed: u64, count: usize) -> impl Iterator<I
 /// Of each class, which share of the records.
 fn shares(source: Source) -> BTreeMap<String, f64> {
     let mut shares = BTreeMap::new();
+    #[allow(clippy::cast_precision_loss, reason = "some thousand records")]
+    let one = 1.0 / RECORDS as f64;
     for (_, truth) in truths(source, 3, RECORDS) {
-        *shares.entry(truth).or_insert(0.0) += 1.0 / RECORDS as f64;
+        *shares.entry(truth).or_insert(0.0) += one;
     }
     shares
 }

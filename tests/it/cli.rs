@@ -13,9 +13,8 @@ use crate::support::{
     stage::Stage,
 };
 
-const COMMANDS: [&str; 12] = [
-    "demo", "stream", "batch", "rescore", "check", "audit", "train", "score", "models", "produce", "draw", "broker",
-];
+const COMMANDS: [&str; 12] =
+    ["demo", "stream", "batch", "rescore", "check", "audit", "train", "score", "models", "produce", "draw", "broker"];
 const IRIS_CSV: &str = "models/iris/data/iris.csv";
 
 /// Every file below a folder with its bytes.

@@ -118,8 +118,14 @@ mod tests {
     fn a_step_goes_down_the_gradient_the_same_way_each_time() {
         let (steps, layers) = trained(0.0);
         assert!(steps[19].loss < steps[0].loss, "{steps:?}");
-        assert_eq!(steps[19].right, 2);
         assert_eq!((steps, layers), trained(0.0));
+    }
+
+    #[test]
+    fn rows_are_right_whose_largest_logit_is_their_own() {
+        assert_eq!(right(&[0.0, 1.0, 2.0, 1.0, 3.0, 3.0], &[1, 1, 0]), 2);
+        assert_eq!(right(&[], &[]), 0);
+        assert_eq!(right(&[f32::NAN, 0.0], &[0]), 0);
     }
 
     #[test]

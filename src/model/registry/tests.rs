@@ -43,7 +43,7 @@ fn places() -> Places {
 async fn save(registry: &Registry, promote: bool) -> Saved {
     let (trained, rows) = trained();
     let report = |model: &ModelRef| {
-        let json = format!(r#"{{"date": "2026-11-21T12:00:00Z", "of": "{model}"}}"#).into_bytes();
+        let json = format!(r#"{{"model": {{"date": "2026-11-21T12:00:00Z", "of": "{model}"}}}}"#).into_bytes();
         Ok(Pages { html: format!("<p>{model}</p>"), json })
     };
     registry.save(trained, Papers { golden: Some(rows), report: Some(&report) }, promote).await.unwrap()

@@ -34,6 +34,7 @@ pub(super) struct Learned {
     pub epochs: Vec<EpochPoint>,
     pub best: EpochPoint,
     pub batch_size: usize,
+    pub weight_decay: f32,
     pub class_weights: Option<Vec<f32>>,
     /// It was told to stop before its time.
     pub stopped: bool,
@@ -56,10 +57,10 @@ pub(super) fn learn(
     let widths: Vec<usize> =
         [packed.width()].into_iter().chain(settings.hidden.iter().copied()).chain([classes.len()]).collect();
     let start = initial_layers(&widths, &packed.silent()?, rng);
-    let trainer =
-        Trainer::new(&start, settings.activation, class_weights.clone(), settings.weight_decay, settings.dropout)?;
+    let weight_decay = settings.weight_decay(packed.rows());
+    let trainer = Trainer::new(&start, settings.activation, class_weights.clone(), weight_decay, settings.dropout)?;
     let batch_size = settings.batch_size(packed.rows());
-    Descent { prepared, settings, class_weights, batch_size, trainer, rng }.run(on_epoch)
+    Descent { prepared, settings, class_weights, weight_decay, batch_size, trainer, rng }.run(on_epoch)
 }
 
 /// What the network says of every row: as many logits as there are classes, row after row.
@@ -98,6 +99,7 @@ struct Descent<'a> {
     prepared: &'a Prepared,
     settings: &'a TrainSettings,
     class_weights: Option<Vec<f32>>,
+    weight_decay: f32,
     batch_size: usize,
     trainer: Trainer,
     rng: &'a mut ChaCha8Rng,
@@ -126,8 +128,8 @@ impl Descent<'_> {
         }
         let remedy = "training found no weights with a finite loss; try a smaller learning rate";
         let (best, layers) = best.ok_or_else(|| ModelError::Training(remedy.to_owned()))?;
-        let Self { batch_size, class_weights, .. } = self;
-        Ok(Learned { layers, epochs, best, batch_size, class_weights, stopped })
+        let Self { batch_size, weight_decay, class_weights, .. } = self;
+        Ok(Learned { layers, epochs, best, batch_size, weight_decay, class_weights, stopped })
     }
 
     /// Every training row once; the mean loss and the accuracy on the way.

@@ -263,7 +263,7 @@ impl Judged<'_> {
             best_epoch: learned.best.number,
             batch_size: learned.batch_size,
             learning_rate: settings.learning_rate,
-            weight_decay: settings.weight_decay,
+            weight_decay: learned.weight_decay,
             dropout: settings.dropout,
             class_weights: learned.class_weights.clone(),
             held_out,
@@ -324,7 +324,7 @@ impl Judged<'_> {
             ("patience", settings.patience.to_string()),
             ("batch size", self.learned.batch_size.to_string()),
             ("learning rate", settings.learning_rate.to_string()),
-            ("weight decay", settings.weight_decay.to_string()),
+            ("weight decay", self.learned.weight_decay.to_string()),
             ("dropout", settings.dropout.to_string()),
             ("class weights", settings.class_weights.to_string()),
             ("validation share", settings.validation_share.to_string()),
@@ -335,3 +335,6 @@ impl Judged<'_> {
         .to_vec()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn rows_come_back_as_they_were_from_memory_and_from_the_file() {
-        for (room, spilled) in [(u64::MAX, 0), (0, 3), (300_000, 1)] {
+        for (room, spilled) in [(u64::MAX, 0), (0, 3), (150_000, 1)] {
             let (packed, rows) = packed(room);
             let in_file = packed.blocks.iter().filter(|place| matches!(place, Place::File { .. })).count();
             assert_eq!((packed.rows(), packed.blocks(), in_file), (ROWS, 3, spilled), "room for {room}");

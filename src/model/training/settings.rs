@@ -15,6 +15,11 @@ const BATCH_ROWS_SMALL: std::ops::RangeInclusive<usize> = 8..=256;
 const BATCHES_LARGE: usize = 1_000;
 const BATCH_ROWS_MAX: usize = 1_024;
 
+/// Few rows say little, so the weights of their network are drawn to nought more strongly: by this over the number of
+/// training rows, within limits.
+const DECAY_OVER_ROWS: f64 = 35.0;
+const DECAY_AUTO: std::ops::RangeInclusive<f64> = 1e-3..=0.3;
+
 /// How to train.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainSettings {
@@ -28,7 +33,8 @@ pub struct TrainSettings {
     pub batch_size: Option<usize>,
     /// Where the schedule begins; it ends at nought.
     pub learning_rate: f64,
-    pub weight_decay: f32,
+    /// `None` goes by the number of rows.
+    pub weight_decay: Option<f32>,
     /// The share of each hidden layer's units that a step leaves out.
     pub dropout: f64,
     pub class_weights: ClassWeights,
@@ -48,7 +54,7 @@ impl Default for TrainSettings {
             patience: 40,
             batch_size: None,
             learning_rate: 0.01,
-            weight_decay: 1e-3,
+            weight_decay: None,
             dropout: 0.0,
             class_weights: ClassWeights::Auto,
             validation_share: 0.15,
@@ -67,8 +73,8 @@ impl TrainSettings {
         if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
             return Err(format!("a learning rate lies above 0 and up to 1, and {} does not", self.learning_rate));
         }
-        if !(0.0..=1.0).contains(&self.weight_decay) {
-            return Err(format!("a weight decay lies between 0 and 1, and {} does not", self.weight_decay));
+        if let Some(decay) = self.weight_decay.filter(|decay| !(0.0..=1.0).contains(decay)) {
+            return Err(format!("a weight decay lies between 0 and 1, and {decay} does not"));
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(format!("dropout leaves out a share from 0 up to, not including, 1; {} is none", self.dropout));
@@ -77,6 +83,12 @@ impl TrainSettings {
             return Err("the shares of validation and test lie above 0, and together below 1".to_owned());
         }
         Ok(())
+    }
+
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a rule of thumb")]
+    pub(super) fn weight_decay(&self, rows: usize) -> f32 {
+        let by_rows = (DECAY_OVER_ROWS / rows.max(1) as f64).clamp(*DECAY_AUTO.start(), *DECAY_AUTO.end());
+        self.weight_decay.unwrap_or(by_rows as f32)
     }
 
     pub(super) fn batch_size(&self, rows: usize) -> usize {
@@ -202,7 +214,7 @@ mod tests {
         let cases: [(Edit, &str); 6] = [
             (|s| s.epochs_max = 0, "at least 1"),
             (|s| s.learning_rate = f64::NAN, "a learning rate"),
-            (|s| s.weight_decay = -1.0, "a weight decay"),
+            (|s| s.weight_decay = Some(-1.0), "a weight decay"),
             (|s| s.dropout = 1.0, "dropout"),
             (|s| s.test_share = 0.0, "the shares"),
             (|s| s.validation_share = 0.9, "the shares"),
@@ -219,5 +231,11 @@ mod tests {
     fn batches_grow_with_the_table() {
         let sizes = [1, 150, 10_000, 1_000_000, 100_000_000].map(|rows| TrainSettings::default().batch_size(rows));
         assert_eq!(sizes, [8, 18, 256, 1_000, 1_024]);
+    }
+
+    #[test]
+    fn weights_decay_faster_the_fewer_rows_there_are() {
+        let decays = [1, 350, 1_000_000].map(|rows| TrainSettings::default().weight_decay(rows));
+        assert_eq!(decays, [0.3, 0.1, 0.001]);
     }
 }
