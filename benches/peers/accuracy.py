@@ -59,7 +59,7 @@ def main():
         peer = theirs(features, labels, fold_of, arguments.hidden)
         behind |= mine < peer - POINT
         print(f"{name:14} alluvium {100 * mine:5.1f} %   scikit-learn {100 * peer:5.1f} %   {100 * (mine - peer):+.1f}")
-    sys.exit(behind)
+    sys.exit(bool(behind))
 
 
 if __name__ == "__main__":
