@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::Context;
+use chrono::SubsecRound;
 use clap::Args;
 use indicatif::ProgressBar;
 
@@ -82,7 +83,8 @@ impl Train {
         }
         let shown = show::Shown { out: self.out.clone(), promoted: !self.no_promote, json: self.json };
         let trained = tokio::task::spawn_blocking(move || self.train(&stop)).await??;
-        let report = |version: &_| trained.pages(version, chrono::Utc::now());
+        let now = chrono::Utc::now().trunc_subsecs(0);
+        let report = |version: &_| trained.pages(version, now);
         let papers = Papers { golden: Some(trained.golden()), report: Some(&report) };
         let saved = model::save(&shown.out, &trained, papers, shown.promoted).await?;
         shown.print(&trained, &saved)?;
