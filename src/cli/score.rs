@@ -94,7 +94,8 @@ impl Tally {
             .first
             .as_ref()
             .map_or_else(String::new, |first| format!(", {} left out; the first was {first}", count(self.left_out)));
-        format!("{} rows scored{left_out}", count(self.scored))
+        let rows = if self.scored == 1 { "row" } else { "rows" };
+        format!("{} {rows} scored{left_out}", count(self.scored))
     }
 }
 

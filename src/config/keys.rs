@@ -138,7 +138,7 @@ pub(super) const BACKEND: Key = Key::new(
     "backend",
     Choice(&words(&BACKENDS)),
     Value("ndarray"),
-    "what computes; `flex` is a build option",
+    "which of two libraries multiplies the matrices",
 );
 
 pub(super) const REFRESH: Key = Key::new(

@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn weights_decay_faster_the_fewer_rows_there_are() {
-        let decays = [1, 350, 1_000_000].map(|rows| TrainSettings::default().weight_decay(rows));
-        assert_eq!(decays, [0.3, 0.1, 0.001]);
+        let decays = [1, 350, 1_000_000].map(|rows| TrainSettings::default().weight_decay(rows).to_string());
+        assert_eq!(decays, ["0.3", "0.1", "0.001"]);
     }
 }
