@@ -11,7 +11,8 @@ mod softmax;
 
 use serde::{Deserialize, Serialize};
 
-use self::softmax::{argmax, cross_entropy};
+pub(super) use self::softmax::argmax;
+use self::softmax::cross_entropy;
 pub use self::{
     calibration::{Calibration, CalibrationBin, temperature},
     curves::{Area, Curves, Point},

@@ -4,7 +4,7 @@
 const ROW_LOSS_MAX: f64 = 700.0;
 
 /// The first of the largest, as the scorer has it.
-pub(super) fn argmax(logits: &[f32]) -> u8 {
+pub(in crate::model) fn argmax(logits: &[f32]) -> u8 {
     let start = (0, f32::NEG_INFINITY);
     let largest = |best: (u8, f32), (class, &logit): (u8, &f32)| if logit > best.1 { (class, logit) } else { best };
     (0..=u8::MAX).zip(logits).fold(start, largest).0

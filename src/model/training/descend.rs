@@ -17,6 +17,7 @@ use super::{
 use crate::model::{
     Backend, EpochPoint,
     error::ModelError,
+    evaluation::argmax,
     manifest::Activation,
     network::{Forward, ROWS_STEP, Trainer},
     scorer::chunk_rows,
@@ -169,7 +170,7 @@ impl Descent<'_> {
             let weight = self.class_weights.as_ref().map_or(1.0, |weights| f64::from(weights[label]));
             loss += weight * cross_entropy(row, label);
             weights += weight;
-            right += usize::from(row.iter().all(|logit| *logit <= row[label]));
+            right += usize::from(usize::from(argmax(row)) == label);
         }
         Ok((loss / weights, right as f64 / labels.len() as f64))
     }
@@ -235,6 +236,7 @@ fn cosine(progress: f64) -> f64 {
     0.5 * (1.0 + (PI * progress).cos())
 }
 
+/// A logit that is no number makes a loss that is none, so that such weights are never taken for the best.
 fn cross_entropy(logits: &[f32], label: usize) -> f64 {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|logit| f64::from(logit - largest).exp()).sum();

@@ -124,14 +124,12 @@ impl<'a> Packing<'a> {
             let rows = of_purpose(batch, purposes, purpose)?;
             part.packed.extend(&self.encoder.encode(&rows, 0..rows.num_rows())?, &mut self.room)?;
             if purpose == Purpose::Test {
-                let kept: Vec<usize> = (self.tested..self.tested + rows.num_rows())
-                    .filter(|row| row.is_multiple_of(self.stride))
-                    .collect();
-                let mask: BooleanArray =
-                    (0..rows.num_rows()).map(|row| Some((self.tested + row).is_multiple_of(self.stride))).collect();
+                let places = self.tested..self.tested + rows.num_rows();
+                let is_kept = |place: &usize| place.is_multiple_of(self.stride);
+                let mask: BooleanArray = places.clone().map(|place| Some(is_kept(&place))).collect();
                 self.sample.push(filter_record_batch(&rows, &mask)?);
+                self.sampled.extend(places.filter(is_kept));
                 self.tested += rows.num_rows();
-                self.sampled.extend(kept);
             }
         }
         Ok(())
