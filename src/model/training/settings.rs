@@ -17,7 +17,7 @@ const BATCH_ROWS_MAX: usize = 1_024;
 
 /// Few rows say little, so the weights of their network are drawn to nought more strongly: by this over the number of
 /// training rows, within limits.
-const DECAY_OVER_ROWS: f64 = 35.0;
+const DECAY_OVER_ROWS: f64 = 150.0;
 const DECAY_AUTO: std::ops::RangeInclusive<f64> = 1e-3..=0.3;
 
 /// How to train.
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn weights_decay_faster_the_fewer_rows_there_are() {
-        let decays = [1, 350, 1_000_000].map(|rows| TrainSettings::default().weight_decay(rows).to_string());
+        let decays = [1, 1_500, 1_000_000].map(|rows| TrainSettings::default().weight_decay(rows).to_string());
         assert_eq!(decays, ["0.3", "0.1", "0.001"]);
     }
 }
