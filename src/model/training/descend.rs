@@ -85,7 +85,8 @@ pub(super) fn predict(layers: &[Layer], activation: Activation, packed: &Packed)
     Ok(logits)
 }
 
-fn rows_by_class(labels: &[u8], classes: usize) -> Vec<usize> {
+/// How many rows are of each class.
+pub(super) fn rows_by_class(labels: &[u8], classes: usize) -> Vec<usize> {
     let mut rows = vec![0; classes];
     for &label in labels {
         if let Some(rows) = rows.get_mut(usize::from(label)) {

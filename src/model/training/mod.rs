@@ -16,7 +16,7 @@ use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 
 use self::{
-    descend::{Learned, learn, predict},
+    descend::{Learned, learn, predict, rows_by_class},
     prepared::{Part, Prepared},
     split::Split,
     trials::{Draw, cross_validate, generator, search, unwatched},
@@ -191,8 +191,8 @@ fn baselines(
 /// The logarithm of each class's share of the rows: the best that can be said of a row without a look at it.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "shares of rows")]
 fn log_shares(labels: &[u8], classes: usize) -> Vec<f32> {
-    let rows = |class: usize| labels.iter().filter(|label| usize::from(**label) == class).count();
-    (0..classes).map(|class| (rows(class).max(1) as f64 / labels.len() as f64).ln() as f32).collect()
+    let rows = rows_by_class(labels, classes);
+    rows.into_iter().map(|rows| (rows.max(1) as f64 / labels.len() as f64).ln() as f32).collect()
 }
 
 /// A trained network and what it is judged by.
@@ -280,16 +280,14 @@ impl Judged<'_> {
 
     fn data(&self) -> DataSummary {
         let table = self.table;
-        let share = |(index, class): (usize, &String)| ClassShare {
-            class: class.clone(),
-            rows: table.labels.iter().filter(|label| usize::from(**label) == index).count() as u64,
-        };
+        let rows = rows_by_class(&table.labels, table.classes.len());
+        let share = |(class, rows): (&String, usize)| ClassShare { class: class.clone(), rows: rows as u64 };
         DataSummary {
             sources: table.sources(),
             digest: table.digest.clone(),
             rows: table.labels.len() as u64,
             label: table.label.clone(),
-            classes: table.classes.iter().enumerate().map(share).collect(),
+            classes: table.classes.iter().zip(rows).map(share).collect(),
             columns: table.columns.iter().map(|column| self.column(column)).collect(),
         }
     }
