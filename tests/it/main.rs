@@ -9,6 +9,7 @@ mod cli;
 mod docs;
 mod duckdb;
 mod faults;
+mod fuzz;
 mod guarantees;
 mod journey;
 mod matrix;
