@@ -98,8 +98,8 @@ fn damaged_records_are_rows_or_rejects_and_never_both() {
             let mut dice = ChaCha8Rng::seed_from_u64(seed);
             let records: Vec<Record> =
                 (0..256).map(|_| value(damage(corpus.choose(&mut dice).unwrap(), &mut dice))).collect();
-            let decoded = decoder.decode(&records, NOW_MS).unwrap();
-            let (rows, rejects) = (&decoded.rows, &decoded.rejects);
+            let outcome = decoder.decode(&records, NOW_MS).unwrap();
+            let (rows, rejects) = (&outcome.rows, &outcome.rejects);
             assert_eq!(rows.columns.num_rows(), rows.source.len(), "{pipeline}, seed {seed}");
             let sources: BTreeSet<_> =
                 rows.source.iter().copied().chain(rejects.iter().map(|reject| reject.source)).collect();
