@@ -7,6 +7,7 @@ mod claim;
 mod error;
 #[cfg(test)]
 mod faulty;
+mod folder;
 mod layout;
 pub mod ledger;
 pub mod names;
