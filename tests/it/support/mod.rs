@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub mod foreign;
 pub mod lake;
 pub mod parts;
 pub mod program;

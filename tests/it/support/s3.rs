@@ -18,14 +18,14 @@ use std::{
 
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
-use futures::{StreamExt, stream};
-use hyper::{Method, Request, Response, Uri, body::Incoming, header, service::service_fn};
+use futures::{StreamExt, future::BoxFuture, stream};
+use hyper::{Method, Request, Response, StatusCode, Uri, body::Incoming, header, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
 };
 use object_store::{
-    ClientOptions, RetryConfig,
+    ClientOptions, ObjectStore, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
 };
 use s3s::{
@@ -36,9 +36,11 @@ use s3s_fs::FileSystem;
 use tempfile::TempDir;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{RwLock, Semaphore},
+    sync::{RwLock, watch},
 };
 use tokio_util::task::AbortOnDropHandle;
+
+use super::LIMIT;
 
 pub const BUCKET: &str = "lake";
 const KEY: &str = "test-key";
@@ -47,9 +49,11 @@ const SECRET: &str = "test-secret";
 #[derive(Debug)]
 pub struct S3Server {
     pub address: SocketAddr,
+    /// Where nothing goes wrong.
+    calm: SocketAddr,
     shared: Arc<Shared>,
     _folder: TempDir,
-    _server: AbortOnDropHandle<()>,
+    _doors: [AbortOnDropHandle<()>; 2],
 }
 
 /// What a request is for.
@@ -105,31 +109,66 @@ pub enum Act {
     Silence(When),
     /// It waits at the gate first; or has its effect, and the answer waits.
     Hold(When, Gate),
+    /// Asked before the effect and after it, this says whether it may go on; if not, the answer is 500.
+    Ask(Ask),
+}
+
+/// May take its time.
+#[derive(Clone)]
+pub struct Ask(pub Arc<dyn Fn(When) -> BoxFuture<'static, bool> + Send + Sync>);
+
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ask")
+    }
 }
 
 /// Holds requests until the test lets them go.
 #[derive(Clone, Debug)]
-pub struct Gate(Arc<(Semaphore, Semaphore)>);
+pub struct Gate {
+    stage: Arc<watch::Sender<Passage>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Passage {
+    Expected,
+    Reached,
+    Open,
+    Done,
+}
 
 impl Gate {
     pub fn new() -> Self {
-        Self(Arc::new((Semaphore::new(0), Semaphore::new(0))))
+        Self { stage: Arc::new(watch::Sender::new(Passage::Expected)) }
     }
 
-    /// Until a request stands there, once for each.
+    /// Until a request stands there.
     pub async fn reached(&self) {
-        self.0.0.acquire().await.unwrap().forget();
+        self.at(Passage::Reached).await;
     }
 
-    /// Lets through who waits, and whoever comes.
     pub fn open(&self) {
-        self.0.1.close();
+        self.stage.send_replace(Passage::Open);
     }
 
-    async fn pass(&self) {
-        self.0.0.add_permits(1);
-        // Closed is open.
-        let _ = self.0.1.acquire().await;
+    /// Until the request that stood there has had its effect, or none.
+    pub async fn passed(&self) {
+        self.at(Passage::Done).await;
+    }
+
+    async fn at(&self, stage: Passage) {
+        let mut watching = self.stage.subscribe();
+        let reached = watching.wait_for(|now| *now >= stage);
+        tokio::time::timeout(LIMIT, reached).await.unwrap_or_else(|_| panic!("no request: {stage:?}")).unwrap();
+    }
+
+    async fn stand(&self) {
+        self.stage.send_replace(Passage::Reached);
+        self.at(Passage::Open).await;
+    }
+
+    fn leave(&self) {
+        self.stage.send_replace(Passage::Done);
     }
 }
 
@@ -169,15 +208,9 @@ impl S3Server {
             out: AtomicBool::new(false),
             page_keys_max: AtomicUsize::new(0),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let accepting = shared.clone();
-        let server = tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(accepting.clone(), socket));
-            }
-        });
-        Self { address, shared, _folder: folder, _server: AbortOnDropHandle::new(server) }
+        let (address, troubled) = door(shared.clone(), false).await;
+        let (calm, untroubled) = door(shared.clone(), true).await;
+        Self { address, calm, shared, _folder: folder, _doors: [troubled, untroubled] }
     }
 
     /// From now on every request is looked at by `script`; the count of requests begins again.
@@ -212,26 +245,48 @@ impl S3Server {
         ]
     }
 
-    /// A client of the bucket, built without the environment, which tests share.
+    /// A client of the bucket, built without the environment, which tests share; as patient as the product's.
     pub fn client(&self) -> AmazonS3 {
-        self.settings().build().unwrap()
+        settings(self.address, ClientOptions::new()).build().unwrap()
     }
 
-    /// A client that takes the first failure for an answer.
+    /// A client that waits no longer for an answer.
+    pub fn client_that_waits(&self, limit: Duration) -> AmazonS3 {
+        settings(self.address, ClientOptions::new().with_timeout(limit)).build().unwrap()
+    }
+
+    /// A client that takes the first failure for an answer, and waits for one as long as it takes.
     pub fn client_without_retries(&self) -> AmazonS3 {
         let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
-        self.settings().with_retry(retry).build().unwrap()
+        let options = ClientOptions::new().with_timeout_disabled().with_connect_timeout_disabled();
+        settings(self.address, options).with_retry(retry).build().unwrap()
     }
 
-    fn settings(&self) -> AmazonS3Builder {
-        AmazonS3Builder::new()
-            .with_client_options(ClientOptions::new().with_allow_http(true))
-            .with_endpoint(format!("http://{}", self.address))
-            .with_region("us-east-1")
-            .with_access_key_id(KEY)
-            .with_secret_access_key(SECRET)
-            .with_bucket_name(BUCKET)
+    /// For looking at the bucket: whatever the script says, nothing goes wrong.
+    pub fn reader(&self) -> Arc<dyn ObjectStore> {
+        Arc::new(settings(self.calm, ClientOptions::new()).build().unwrap())
     }
+}
+
+fn settings(address: SocketAddr, options: ClientOptions) -> AmazonS3Builder {
+    AmazonS3Builder::new()
+        .with_client_options(options.with_allow_http(true))
+        .with_endpoint(format!("http://{address}"))
+        .with_region("us-east-1")
+        .with_access_key_id(KEY)
+        .with_secret_access_key(SECRET)
+        .with_bucket_name(BUCKET)
+}
+
+async fn door(shared: Arc<Shared>, calm: bool) -> (SocketAddr, AbortOnDropHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let accepting = tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(serve(shared.clone(), socket, calm));
+        }
+    });
+    (address, AbortOnDropHandle::new(accepting))
 }
 
 /// Ends the connection instead of an answer.
@@ -239,14 +294,19 @@ impl S3Server {
 #[error("planted")]
 struct Cut;
 
-async fn serve(shared: Arc<Shared>, socket: TcpStream) {
+async fn serve(shared: Arc<Shared>, socket: TcpStream, calm: bool) {
     // A second handle, so that the connection can be told how to end while hyper has it.
     let socket = socket.into_std().unwrap();
     let ending = Arc::new(TcpStream::from_std(socket.try_clone().unwrap()).unwrap());
     let socket = TcpStream::from_std(socket).unwrap();
     let service = service_fn(move |request: Request<Incoming>| {
         let (shared, ending) = (shared.clone(), ending.clone());
-        async move { shared.answer(request, &ending).await }
+        async move {
+            if calm {
+                return shared.answer_calmly(request).await;
+            }
+            shared.answer(request, &ending).await
+        }
     });
     let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
 }
@@ -258,6 +318,13 @@ fn reset(socket: &TcpStream) -> Cut {
 }
 
 impl Shared {
+    async fn answer_calmly(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
+        let verb = verb(&request);
+        let (head, body) = request.into_parts();
+        let body = to_bytes(Body::new(body), usize::MAX).await.map_err(|_| Cut)?;
+        Ok(self.work(verb, Request::from_parts(head, body)).await.map(Body::from))
+    }
+
     async fn answer(self: Arc<Self>, request: Request<Incoming>, socket: &TcpStream) -> Result<Response<Body>, Cut> {
         if self.out.load(SeqCst) {
             return Err(reset(socket));
@@ -281,7 +348,7 @@ impl Shared {
                 Ok(half(answer, Some(Cut)))
             }
             Act::Truncate => Ok(half(answer, None)),
-            Act::Pass | Act::Hold(..) => Ok(answer.map(Body::from)),
+            Act::Pass | Act::Hold(..) | Act::Ask(_) => Ok(answer.map(Body::from)),
         }
     }
 
@@ -312,13 +379,23 @@ impl Shared {
         match act {
             Act::Say(When::Before, ..) | Act::Reset(When::Before) | Act::Silence(When::Before) => Response::default(),
             Act::Hold(When::Before, gate) => {
-                gate.pass().await;
-                self.work(verb, request).await
+                gate.stand().await;
+                let answer = self.work(verb, request).await;
+                gate.leave();
+                answer
             }
             Act::Hold(When::After, gate) => {
                 let answer = self.work(verb, request).await;
-                gate.pass().await;
+                gate.stand().await;
+                gate.leave();
                 answer
+            }
+            Act::Ask(ask) => {
+                if !ask.0(When::Before).await {
+                    return failed();
+                }
+                let answer = self.work(verb, request).await;
+                if ask.0(When::After).await { answer } else { failed() }
             }
             _ => self.work(verb, request).await,
         }
@@ -404,6 +481,12 @@ fn half(answer: Response<Bytes>, end: Option<Cut>) -> Response<Body> {
     });
     let chunks = stream::iter([Ok(first)]).chain(rest.filter_map(async |end| end.map(Err)));
     Response::from_parts(head, Body::from_stream(chunks))
+}
+
+fn failed() -> Response<Bytes> {
+    let mut answer = Response::new(Bytes::new());
+    *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    answer
 }
 
 fn say(status: u16, code: &str) -> Response<Body> {
