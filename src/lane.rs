@@ -40,7 +40,8 @@ pub struct Limits {
     pub memory_bytes_max: usize,
     /// From the first signal to the end of the process.
     pub stop_timeout: Duration,
-    /// How long a batch run keeps retrying what a retry may mend; a stream never gives up.
+    /// How long a batch run keeps retrying what a retry may mend. A stream does so for ever, but as long as this when the
+    /// store refuses its credentials.
     pub retry_for_max: Duration,
     /// How often a stream looks for new partitions.
     pub partitions_refresh: Duration,
@@ -106,6 +107,12 @@ impl LaneError {
             Self::ReaderGone => true,
             _ => false,
         }
+    }
+
+    /// Whether the store refused the credentials: worth some tries, not endless ones.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Lake(error) if error.is_refusal())
     }
 }
 

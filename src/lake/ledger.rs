@@ -11,6 +11,7 @@
 //! | publishing          | an older hint                | walks one claim further                            |
 
 use std::{
+    error::Error,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -18,8 +19,9 @@ use std::{
 use bytes::Bytes;
 use chrono::Utc;
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::{ObjectStore as _, path::Path};
+use object_store::path::Path;
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{
@@ -34,6 +36,8 @@ const ATTEMPT_AGE_MAX: Duration = Duration::from_hours(1);
 const STALE_STAGING_AGE: chrono::TimeDelta = chrono::TimeDelta::hours(24);
 /// How often a claim is sent while its outcome stays unknown.
 const CLAIM_TRIES_MAX: u32 = 8;
+/// …and for how long, if every answer takes its time.
+const CLAIM_SETTLE_MAX: Duration = Duration::from_mins(1);
 const CLAIM_RETRY_WAIT: Duration = Duration::from_millis(50);
 const CLAIM_RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Files of one segment on their way at once.
@@ -146,9 +150,9 @@ impl Ledger {
         let folder = names::staging_of(&self.id);
         let kept = newest.map(|claim| names::staging(&self.id, claim.attempt));
         let stale_since = Utc::now() - STALE_STAGING_AGE;
-        let mut listing = self.store.objects().list(Some(&folder));
+        let mut listing = self.store.list(&folder);
         let mut swept = 0;
-        while let Some(object) = listing.try_next().await.map_err(LakeError::store("list", &folder))? {
+        while let Some(object) = listing.try_next().await? {
             let kept = kept.as_ref().is_some_and(|kept| object.location.prefix_matches(kept));
             if object.last_modified < stale_since && !kept {
                 self.store.remove(&object.location).await;
@@ -225,26 +229,34 @@ impl Ledger {
     async fn claim(&self, claim: &Claim, began: SystemTime) -> Result<Option<Claim>, LakeError> {
         let path = names::claim(&self.id, claim.start);
         let json = to_json(claim, &path)?;
-        let mut wait = CLAIM_RETRY_WAIT;
-        for _ in 0..CLAIM_TRIES_MAX {
+        let (settling, mut wait, mut tries) = (Instant::now(), CLAIM_RETRY_WAIT, 0);
+        loop {
             if began.elapsed().map_or(true, |age| age > ATTEMPT_AGE_MAX) {
-                return Err(self.abandoned(claim, "its staging has become too old to be claimed"));
+                return Err(self.abandoned(claim, "its staging has become too old to be claimed", None));
             }
             let Err(error) = self.store.create(&path, json.clone()).await else { return Ok(None) };
             match self.claim_at(claim.start).await {
                 Ok(Some(standing)) if standing.attempt == claim.attempt => return Ok(None),
                 Ok(Some(standing)) => return Ok(Some(standing)),
-                Err(corrupt @ LakeError::Corrupt { .. }) => return Err(corrupt),
-                Ok(None) | Err(_) => tracing::warn!(lane = %self.id, %error, "claim not settled; sending it again"),
+                Err(hopeless) if !hopeless.is_transient() || hopeless.is_refusal() => return Err(hopeless),
+                Ok(None) | Err(_) => {}
             }
-            tokio::time::sleep(wait).await;
+            // Whether it landed all the same, the ledger says to whoever opens the partition next.
+            if error.is_refusal() {
+                return Err(error);
+            }
+            tries += 1;
+            if tries == CLAIM_TRIES_MAX || settling.elapsed() > CLAIM_SETTLE_MAX {
+                return Err(self.abandoned(claim, "the store gave no answer that settles it", Some(error)));
+            }
+            tracing::warn!(lane = %self.id, error = &error as &dyn Error, "claim not settled; sending it again");
+            sleep(wait).await;
             wait = (wait * 2).min(CLAIM_RETRY_WAIT_MAX);
         }
-        Err(self.abandoned(claim, "the store gave no answer that settles it"))
     }
 
-    fn abandoned(&self, claim: &Claim, reason: &'static str) -> LakeError {
-        LakeError::Abandoned { id: self.id.clone(), start: claim.start, reason }
+    fn abandoned(&self, claim: &Claim, reason: &'static str, last: Option<LakeError>) -> LakeError {
+        LakeError::Abandoned { id: self.id.clone(), start: claim.start, reason, source: last.map(Box::new) }
     }
 
     /// Moves every file of a claim to its final name; any writer may do it, any number of times.
@@ -289,10 +301,9 @@ impl Ledger {
 
     async fn newest_listed(&self) -> Result<Option<i64>, LakeError> {
         let folder = names::ledger(&self.id);
-        let listing = self.store.objects().list(Some(&folder));
+        let listing = self.store.list(&folder);
         let starts = listing.try_filter_map(|object| async move { Ok(names::claim_start(&object.location)) });
-        let newest = starts.try_fold(None, |newest, start| async move { Ok(newest.max(Some(start))) });
-        newest.await.map_err(LakeError::store("list", &folder))
+        starts.try_fold(None, |newest, start| async move { Ok(newest.max(Some(start))) }).await
     }
 
     /// Spares the next start the listing; nothing depends on it.

@@ -5,6 +5,7 @@ use std::time::Duration;
 pub mod audit;
 mod claim;
 mod error;
+mod folder;
 mod hold;
 mod layout;
 pub mod ledger;
@@ -17,7 +18,7 @@ pub use error::LakeError;
 pub use layout::Layout;
 pub use ledger::{Head, Ledger, Outcome};
 pub use segment::{EncodedFile, Finished, Scored, Segment};
-pub use store::Store;
+pub use store::{Published, Store};
 
 /// Where results land and how they are cut into files.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,6 +21,7 @@ mod score;
 #[cfg(unix)]
 mod signals;
 mod sources;
+mod stores;
 mod support;
 mod swap;
 mod tables;

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod faulty;
+pub mod foreign;
 pub mod lake;
 pub mod parts;
 pub mod program;
