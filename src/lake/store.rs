@@ -31,7 +31,7 @@ const PARTS_IN_FLIGHT_MAX: usize = 4;
 /// How many folders are remembered as durable; beyond that all are forgotten, and synced once more.
 const DURABLE_FOLDERS_MAX: usize = 4096;
 /// Where probes leave their traces for a moment; no dataset can have this name.
-const PROBES: &str = "_probes";
+pub(super) const PROBES: &str = "_probes";
 /// How many creations of one key the probe sends at once; exactly one may win.
 const PROBE_RIVALS: usize = 16;
 
@@ -148,6 +148,14 @@ impl Store {
             && !matches!(error, StoreError::NotFound { .. })
         {
             tracing::debug!(%path, %error, "left an object behind");
+        }
+    }
+
+    /// Deletes an object for good: unlike [`Store::remove`], it says when it could not. One that is gone already is fine.
+    pub async fn delete(&self, path: &Path) -> Result<(), LakeError> {
+        match self.objects.delete(path).await {
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(LakeError::store("delete", path)(error)),
         }
     }
 
