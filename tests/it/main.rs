@@ -14,6 +14,7 @@ mod journey;
 mod matrix;
 mod models;
 mod pytorch;
+mod repair;
 mod rescore;
 mod s3;
 mod score;
