@@ -311,6 +311,8 @@ fn stands(patient: &Patient) -> String {
         (None, _) => "not begun".into(),
         (Some(position), None) => format!("the lake goes on at offset {position}"),
         (Some(position), Some(0)) => format!("read to its end, offset {position}"),
-        (Some(position), Some(lag)) => format!("the lake goes on at offset {position}; {} wait", plural(lag, "offset")),
+        (Some(position), Some(lag)) => {
+            format!("the lake goes on at offset {position}; {} behind", plural(lag, "offset"))
+        }
     }
 }

@@ -192,7 +192,7 @@ async fn finish(store: &Store, dataset: &str, known: &Known, writer: &str) -> Re
 
 /// Publishes the newest claims that the note knows of, as their writers would: what is staged could come to light later.
 async fn publish(store: &Store, dataset: &str, known: &Known, writer: &str) -> Result<(), LakeError> {
-    let published = stream::iter(&known.note.heads).map(|at| async move {
+    let published = stream::iter(known.note.heads.clone()).map(|at| async move {
         let id = LaneId { dataset: dataset.into(), generation: at.generation, partition: at.partition };
         let ledger = Ledger::new(store.clone(), id, writer.into());
         let published = async {

@@ -146,7 +146,7 @@ async fn the_doctor_finds_nothing_wrong_with_a_sound_stream_and_changes_nothing(
     let lines = [
         "ok    topic          flowers has 2 partitions\n",
         "ok    g0/p0000       read to its end, offset 50\n",
-        "ok    g0/p0001       the lake goes on at offset 50; 1 offset wait",
+        "ok    g0/p0001       the lake goes on at offset 50; 1 offset behind\n",
         "\nall is well\n",
     ];
     well.assert_told(0, &lines);

@@ -1,5 +1,6 @@
 //! Expiry over small lakes, and a cut before and after every call to the store.
 
+use futures::FutureExt as _;
 use object_store::ObjectStoreExt as _;
 
 use super::*;
@@ -157,6 +158,13 @@ async fn unpublish(objects: &std::sync::Arc<dyn ObjectStore>, store: &Store, sta
     }
 }
 
+#[test]
+fn an_expiry_can_run_on_any_thread() {
+    fn is_send(_: &impl Send) {}
+    let (_, store) = memory();
+    is_send(&expire(&store, 3).delete());
+}
+
 #[tokio::test]
 async fn a_gap_has_nothing_to_expire() {
     let (objects, store) = memory();
@@ -166,6 +174,50 @@ async fn a_gap_has_nothing_to_expire() {
     expire(&store, 9).delete().await.unwrap();
     let report = audited(&objects).await;
     assert_eq!((report.is_clean(), report.totals.expired_files), (true, 5));
+}
+
+#[tokio::test]
+async fn a_file_that_goes_while_the_audit_runs_is_no_fault() {
+    let (objects, store) = memory();
+    fill(&store).await;
+    let begun = std::sync::atomic::AtomicBool::new(false);
+    let expire_once = |_| {
+        if !begun.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            expire(&store, 9).delete().now_or_never().expect("memory does not make anybody wait").unwrap();
+        }
+    };
+    let report = crate::lake::audit::audit(&objects, DATASET, &std::collections::BTreeMap::new(), expire_once).await;
+    let report = report.unwrap();
+    assert!(report.is_clean() && report.totals.expired_files > 0, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expiries_beside_a_writer_and_each_other_leave_a_clean_lake() {
+    let (objects, store) = memory();
+    fill(&store).await;
+    let writer = tokio::spawn({
+        let store = store.clone();
+        async move {
+            for start in (20..420).step_by(10) {
+                commit(&store, start, start + 10, &[(Scored, 1, &[start, start + 1]), (Scored, 5, &[start + 2])]).await;
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    while !writer.is_finished() {
+        let (three, four) = (expire(&store, 3), expire(&store, 4));
+        let (one, two) = tokio::join!(three.delete(), four.delete());
+        one.unwrap();
+        two.unwrap();
+        assert!(audited(&objects).await.is_clean());
+    }
+    writer.await.unwrap();
+    expire(&store, 4).delete().await.unwrap();
+    let hours = scored_hours(&objects).await;
+    assert_eq!((hours.len(), hours.iter().all(|hour| hour == "05")), (40, true), "{hours:?}");
+    let report = audited(&objects).await;
+    assert!(report.is_clean() && report.notes.is_empty(), "{report:?}");
+    assert_eq!((report.totals.offsets, report.totals.expired_rows), (420, 10 + 80));
 }
 
 #[tokio::test(start_paused = true)]
