@@ -328,6 +328,3 @@ impl std::ops::AddAssign for Found {
         self.keep_all(other.kept);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -117,7 +117,23 @@ impl Expiries {
             }
         }
         self.known.iter_mut().for_each(|known| known.done |= done.contains(&known.note.id));
+        for means in [Means::Deleted, Means::Declared] {
+            self.drop_what_the_newest_says_too(means);
+        }
         Ok(())
+    }
+
+    /// A daily expiry leaves hundreds of notes, and its last one says it all; each file is held against every note.
+    fn drop_what_the_newest_says_too(&mut self, means: Means) {
+        let of_means = self.known.iter().filter(|known| known.note.means == means);
+        let Some(newest) = of_means.max_by_key(|known| known.note.created).cloned() else { return };
+        let unfinished = |known: &Known| means == Means::Deleted && !known.done;
+        self.known.retain(|known| {
+            known.note.means != means
+                || known.note.id == newest.note.id
+                || unfinished(known)
+                || !known.is_within(&newest)
+        });
     }
 
     /// The note that covers this file of a claim.
@@ -156,6 +172,13 @@ impl Known {
     #[must_use]
     pub fn head(&self, id: &LaneId) -> Option<i64> {
         self.heads.get(&(id.generation, id.partition)).copied()
+    }
+
+    /// Covers nothing that the other doesn't.
+    fn is_within(&self, other: &Self) -> bool {
+        let known =
+            |(lane, head): (&(u32, i32), &i64)| other.heads.get(lane).is_some_and(|their_head| head <= their_head);
+        self.note.before <= other.note.before && self.note.undated == other.note.undated && self.heads.iter().all(known)
     }
 
     #[must_use]
@@ -248,5 +271,21 @@ mod tests {
         assert!(known().covers(&lane(), &claim(0, 4), &undated));
         assert!(!known().covers(&lane(), &claim(0, 5), &undated));
         assert!(known().covers(&lane(), &claim(0, 5), &entry(FileKind::Scored, "date=1970-01-01/hour=00/")));
+    }
+
+    #[test]
+    fn of_notes_that_say_ever_more_the_newest_is_kept_and_whatever_says_something_else() {
+        let note = |n: u128, before, head| {
+            let heads = vec![HeadOf { generation: 0, partition: 3, head }];
+            let created = at(9 + i64::try_from(n).unwrap());
+            let note = Expiry { id: Uuid::from_u128(n), before: at(before), heads, created, ..known().note };
+            Known { done: true, ..Known::new(note) }
+        };
+        let unfinished = Known { done: false, ..note(4, 1, 1) };
+        let known = vec![note(1, 3, 50), note(2, 4, 300), note(3, 5, 200), unfinished, note(9, 6, 200)];
+        let mut expiries = Expiries { known, ..Expiries::default() };
+        expiries.drop_what_the_newest_says_too(Means::Deleted);
+        let kept: Vec<_> = expiries.known.iter().map(|known| known.note.id.as_u128()).collect();
+        assert_eq!(kept, [2, 4, 9], "1 and 3 are within 9; 2 goes further; 4 is to be finished");
     }
 }

@@ -369,6 +369,3 @@ pub(super) fn to_json(value: &impl Serialize, path: &Path) -> Result<Bytes, Lake
     let json = serde_json::to_vec_pretty(value);
     json.map(Bytes::from).map_err(|e| LakeError::Corrupt { path: path.clone(), reason: e.to_string() })
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,15 +7,12 @@ mod claim;
 mod error;
 mod expire;
 mod expiry;
-#[cfg(test)]
-mod faulty;
+mod hold;
 mod lanes;
 mod layout;
 pub mod ledger;
 pub mod names;
 mod repair;
-#[cfg(test)]
-mod sample;
 mod segment;
 mod store;
 

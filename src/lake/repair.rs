@@ -194,6 +194,3 @@ impl Repair<'_> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -253,7 +253,11 @@ fn ways(error: &LaneError, partition: i32, generation: u32) -> Vec<Way> {
         }
         LaneError::Lake(LakeError::Corrupt { .. }) => vec![
             Way::Do("bring the object back as it was, from a copy or an older version of it in the bucket".into()),
-            next,
+            Way::Do(format!(
+                "if there is none: `generation = {}` under [lake]; what the topic holds is read again, and stands in the lake a \
+                 second time, told from the first by `_generation`",
+                generation.saturating_add(1)
+            )),
         ],
         LaneError::Broker(error) if error.kind() == BrokerErrorKind::Person => {
             mend("mend what the line above names, at the broker; the lake needs nothing")

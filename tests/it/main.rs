@@ -24,3 +24,4 @@ mod sources;
 mod support;
 mod swap;
 mod tables;
+mod upkeep;

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use alluvium::{
@@ -13,7 +14,8 @@ use serde_json::Value;
 
 use crate::support::{
     lake::{places, rows},
-    program::{Ran, pipeline_file, run, written},
+    program::{Ran, command, ended, pipeline_file, run, written},
+    s3::{BUCKET, S3Server},
     scripted::{Answer, PLAIN, Script, Scripted, batch as record_batch, record},
     stage::{DATASET, Stage, TOPIC, assert_clean, batch, flower, objects},
 };
@@ -219,13 +221,15 @@ async fn a_gap_is_refused_where_records_can_be_read_and_says_what_would_be_right
     assert_clean(&settings).await;
 }
 
+/// Sound records of these offsets.
+fn sound(from: i64, to: i64) -> Vec<u8> {
+    let value = |offset: i64| flower(usize::try_from(offset).unwrap()).value.unwrap();
+    let records: Vec<_> = (from..to).map(|offset| record(offset - from, b"k", &value(offset), &[])).collect();
+    record_batch(from, i32::try_from(to - from - 1).unwrap(), PLAIN, &records)
+}
+
 /// A broker whose offsets 5 to 7 are in a batch with a wrong checksum.
 async fn broken() -> Scripted {
-    let sound = |from: i64, to: i64| {
-        let value = |offset: i64| flower(usize::try_from(offset).unwrap()).value.unwrap();
-        let records: Vec<_> = (from..to).map(|offset| record(offset - from, b"k", &value(offset), &[])).collect();
-        record_batch(from, i32::try_from(to - from - 1).unwrap(), PLAIN, &records)
-    };
     let script = Script::fetches(10, move |offset| match offset {
         0..5 => Answer::Records(sound(offset, 5)),
         5..8 => {
@@ -235,7 +239,7 @@ async fn broken() -> Scripted {
         }
         8..10 => Answer::Records(sound(offset, 10)),
         _ => {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
             Answer::Records(vec![])
         }
     });
@@ -300,4 +304,65 @@ async fn the_doctor_goes_on_without_a_broker_and_says_so() {
     let gone =
         written(&stage, &fs::read_to_string(pipeline_file(&stage, "", "")).unwrap().replace("\"flowers\"", "\"gone\""));
     run(["doctor", text(&gone)]).await.assert_told(1, &["FAIL  topic          ", "there is no such topic"]);
+}
+
+/// A broker that keeps `[earliest, end)` and sends what is asked for up to `sends`.
+async fn keeping(earliest: i64, sends: i64, end: i64) -> Scripted {
+    let script = Script::fetches(end, move |offset| match offset {
+        _ if offset < earliest => Answer::Error(1),
+        _ if offset < sends => Answer::Records(sound(offset, sends)),
+        _ => {
+            std::thread::sleep(Duration::from_millis(5));
+            Answer::Records(vec![])
+        }
+    });
+    Scripted::start(Script { earliest, ..script }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_tells_of_a_broker_that_sends_nothing_and_the_gap_is_a_way_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = keeping(0, 5, 5).await;
+    run(["batch", text(&pipeline_of(&before, folder.path()))]).await.assert_told(0, &["scored       5\n"]);
+    let silent = keeping(0, 5, 10).await;
+    let file = pipeline_of(&silent, folder.path());
+    let ill = run(["doctor", text(&file)]).await;
+    ill.assert_told(1, &["STOP  g0/p0000", "records from offset 5 up to 10, and sends none", "--accept-gap 0:5..10 "]);
+    let accept = ["doctor", text(&file), "--accept-gap", "0:5..10", "--reason", "only markers", "--json"];
+    let claim = json(&run(accept).await);
+    assert_eq!((&claim["start"], &claim["end"], &claim["counts"]["absent"]), (&5.into(), &10.into(), &5.into()));
+    run(["doctor", text(&file)]).await.assert_told(0, &["all is well"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_tells_what_retention_took_and_leaves_the_gap_to_the_lane() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = keeping(0, 5, 5).await;
+    run(["batch", text(&pipeline_of(&before, folder.path()))]).await.assert_told(0, &["scored       5\n"]);
+    let after = keeping(8, 10, 10).await;
+    let file = pipeline_of(&after, folder.path());
+    run(["doctor", text(&file)]).await.assert_told(0, &["no longer has [5, 8) (retention)", "all is well"]);
+    let accept = ["doctor", text(&file), "--accept-gap", "0:5..8", "--reason", "gone"];
+    run(accept).await.assert_refused(2, &["begins at 8", "start one"]);
+    run(["batch", text(&file)]).await.assert_told(0, &["scored       2\n", "absent       3 "]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_data_goes_from_a_bucket_too_and_a_repair_finds_it_in_order() {
+    let server = S3Server::start(true).await;
+    let stage = Stage::new(1).await;
+    stage.send(0, aged(40, 20)).await;
+    stage.send(0, aged(0, 10)).await;
+    let file = written(&stage, &stage.pipeline(&format!("s3://{BUCKET}/a/lake"), ""));
+    let run = async |arguments: &[&str]| {
+        let mut command = command([&[arguments[0], text(&file)], &arguments[1..]].concat());
+        ended(command.envs(server.environment()).spawn().unwrap()).await
+    };
+    run(&["batch"]).await.assert_told(0, &["scored       30\n"]);
+    run(&["expire", "--before", "30d"]).await.assert_told(0, &["files        1, ", "deleted: everything before "]);
+    run(&["audit", "--repair", "--deep"]).await.assert_told(
+        0,
+        &["mended: nothing", "clean: 30 offsets, each in exactly one place, 20 of them deleted by policy\n"],
+    );
+    run(&["doctor"]).await.assert_told(0, &["all is well"]);
 }

@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub mod faulty;
 pub mod lake;
 pub mod parts;
 pub mod program;
@@ -9,6 +10,7 @@ pub mod scripted;
 pub mod stage;
 pub mod versions;
 pub mod witness;
+pub mod writer;
 
 use std::time::Duration;
 

@@ -2,20 +2,22 @@
 
 use std::sync::Arc;
 
+use alluvium::{
+    lake::{Expire, LakeError, Store, names, repair},
+    offset::LaneId,
+};
 use async_trait::async_trait;
-use chrono::TimeDelta;
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta};
 use futures::{StreamExt, stream::BoxStream};
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStoreExt as _,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
 };
+use uuid::Uuid;
 
-use super::*;
-use crate::lake::{
-    Expire,
-    faulty::{Fault, Faulty},
-    sample::{DATASET, HOUR_MS, audited, fill, lane, ledger, ledger_objects, memory, paths},
-};
+use super::{DATASET, HOUR_MS, audited, commit, faulty, fill, lane, ledger, ledger_objects, memory, paths, unpublish};
+use crate::support::faulty::Fault;
 
 /// A store in which everything is two days old.
 #[derive(Debug)]
@@ -64,16 +66,8 @@ fn aged(objects: &Arc<dyn ObjectStore>) -> Store {
     Store::over(Arc::new(Aged(objects.clone())), "aged")
 }
 
-/// Moves a claim's files back to where they were staged.
-async fn unpublish(objects: &Arc<dyn ObjectStore>, store: &Store, start: i64) {
-    let claim = ledger(store).claim_at(start).await.unwrap().unwrap();
-    for file in claim.files {
-        objects.rename(&Path::from(file.path), &Path::from(file.staged)).await.unwrap();
-    }
-}
-
 async fn put(objects: &Arc<dyn ObjectStore>, path: &Path) {
-    objects.put(path, bytes::Bytes::from_static(b"x").into()).await.unwrap();
+    objects.put(path, Bytes::from_static(b"x").into()).await.unwrap();
 }
 
 #[tokio::test]
@@ -123,8 +117,8 @@ async fn stale_staging_is_swept_that_of_no_partition_too_and_fresh_staging_is_no
     let (objects, store) = memory();
     fill(&store).await;
     let stale = [
-        names::staging(&lane(), uuid::Uuid::new_v4()).join("0000.parquet"),
-        names::staging(&LaneId { generation: 7, ..lane() }, uuid::Uuid::new_v4()).join("0000.parquet"),
+        names::staging(&lane(), Uuid::new_v4()).join("0000.parquet"),
+        names::staging(&LaneId { generation: 7, ..lane() }, Uuid::new_v4()).join("0000.parquet"),
         Path::from("_staging/iris/expired/draft-1.json"),
         Path::from("_staging/_probes/1/once"),
     ];
@@ -144,7 +138,7 @@ async fn nothing_is_swept_where_the_way_through_the_ledger_is_broken() {
     for broken in [0, 10] {
         let (objects, store) = memory();
         fill(&store).await;
-        crate::lake::sample::commit(&store, 20, 30, &[]).await;
+        commit(&store, 20, 30, &[]).await;
         unpublish(&objects, &store, 10).await;
         objects.delete(&names::claim(&lane(), broken)).await.unwrap();
         let staged = paths(&objects, "_staging").await;
@@ -155,7 +149,7 @@ async fn nothing_is_swept_where_the_way_through_the_ledger_is_broken() {
     }
 }
 
-async fn expire(store: &Store) -> std::result::Result<(), crate::lake::LakeError> {
+async fn expire(store: &Store) -> std::result::Result<(), LakeError> {
     let before = DateTime::from_timestamp_millis(3 * HOUR_MS).unwrap();
     let undated = DateTime::UNIX_EPOCH;
     Expire { store, dataset: DATASET, before, undated, reason: "old", writer: "test" }.delete().await.map(drop)
@@ -169,13 +163,13 @@ async fn an_expiry_that_was_cut_short_is_finished_and_a_file_that_was_brought_ba
     let whole = {
         let (objects, store) = memory();
         fill(&store).await;
-        let whole = Faulty::new(objects, None);
-        expire(&Store::over(whole.clone(), "memory")).await.unwrap();
-        whole.log()
+        let (whole, calls) = faulty(&objects, None);
+        expire(&whole).await.unwrap();
+        calls.log()
     };
     let at = whole.iter().position(|call| call.starts_with("delete")).unwrap();
-    let cut = Faulty::new(objects.clone(), Some(Fault { at, after_effect: true, for_ever: true }));
-    expire(&Store::over(cut, "memory")).await.unwrap_err();
+    let (cut, _) = faulty(&objects, Some(Fault { at, after_effect: true, for_ever: true }));
+    expire(&cut).await.unwrap_err();
     let report = audited(&objects).await;
     assert!(report.is_clean() && report.notes.iter().any(|note| note.contains("is not finished")), "{report:?}");
 
@@ -198,17 +192,17 @@ async fn a_cut_before_or_after_any_call_does_no_harm_and_the_next_run_mends_the_
     let (objects, store) = memory();
     fill(&store).await;
     unpublish(&objects, &store, 0).await;
-    let whole = Faulty::without_rename(objects, None);
-    repair(&Store::over(whole.clone(), "memory"), DATASET, "test").await.unwrap();
-    for at in 0..whole.calls() {
+    let (whole, calls) = faulty(&objects, None);
+    repair(&whole, DATASET, "test").await.unwrap();
+    for (at, call) in calls.log().into_iter().enumerate() {
         for after_effect in [false, true] {
-            let what = format!("call {at} ({}), after effect: {after_effect}", whole.log()[at]);
+            let what = format!("call {at} ({call}), after effect: {after_effect}");
             let (objects, store) = memory();
             fill(&store).await;
             let (files, claims) = (paths(&objects, "scored").await, ledger_objects(&objects).await);
             unpublish(&objects, &store, 0).await;
             let fault = Fault { at, after_effect, for_ever: true };
-            let cut = Store::over(Faulty::without_rename(objects.clone(), Some(fault)), "memory");
+            let (cut, _) = faulty(&objects, Some(fault));
             let _ = repair(&cut, DATASET, "test").await;
             repair(&store, DATASET, "test").await.unwrap_or_else(|error| panic!("{what}: {error}"));
             assert!(audited(&objects).await.is_clean(), "{what}");

@@ -1,15 +1,24 @@
-//! Expiry over small lakes, and a cut before and after every call to the store.
+//! Expiry, and a cut before and after every call to the store.
 
-use futures::FutureExt as _;
-use object_store::ObjectStoreExt as _;
-
-use super::*;
-use crate::lake::{
-    FileKind::Scored,
-    Kind, Outcome,
-    faulty::{Fault, Faulty},
-    sample::{self, DATASET, HOUR_MS, audited, commit, fill, ledger, ledger_objects, memory, paths},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
 };
+
+use alluvium::{
+    lake::{Expire, FileKind::Scored, Kind, Outcome, Store, audit::audit, names},
+    offset::OffsetRange,
+};
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt as _;
+use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
+
+use super::{DATASET, HOUR_MS, audited, commit, faulty, fill, lane, ledger, ledger_objects, memory, paths, unpublish};
+use crate::support::faulty::Fault;
 
 fn hour(hours: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(hours * HOUR_MS).unwrap()
@@ -20,7 +29,7 @@ fn expire(store: &Store, before: i64) -> Expire<'_> {
 }
 
 /// The hours that have scored files, and how many.
-async fn scored_hours(objects: &std::sync::Arc<dyn ObjectStore>) -> Vec<String> {
+async fn scored_hours(objects: &Arc<dyn ObjectStore>) -> Vec<String> {
     let hour_of = |path: String| path.split('/').find_map(|part| part.strip_prefix("hour=").map(str::to_owned));
     paths(objects, "scored").await.into_iter().filter_map(hour_of).collect()
 }
@@ -49,7 +58,7 @@ async fn a_reject_without_a_time_stays_until_its_claim_is_old() {
     fill(&store).await;
     expire(&store, 3).delete().await.unwrap();
     assert_eq!(paths(&objects, "rejected").await.len(), 1);
-    let later = Utc::now() + chrono::TimeDelta::hours(1);
+    let later = Utc::now() + TimeDelta::hours(1);
     let told = Expire { before: later, ..expire(&store, 3) }.delete().await.unwrap();
     assert_eq!((told.found.scored, told.found.rejected), (2, 1));
     assert!(audited(&objects).await.is_clean());
@@ -116,7 +125,7 @@ async fn a_stranger_in_an_old_folder_is_not_deleted() {
         "scored/iris/date=1970-01-01/hour=01/g0-p0000-00000000000000000010.parquet",
     ];
     for stranger in strangers {
-        objects.put(&Path::from(stranger), bytes::Bytes::from_static(b"x").into()).await.unwrap();
+        objects.put(&Path::from(stranger), Bytes::from_static(b"x").into()).await.unwrap();
     }
     expire(&store, 3).delete().await.unwrap();
     let left = paths(&objects, "scored").await;
@@ -127,8 +136,8 @@ async fn a_stranger_in_an_old_folder_is_not_deleted() {
 async fn files_whose_claim_can_not_be_read_are_kept_and_said() {
     let (objects, store) = memory();
     fill(&store).await;
-    let claim = names::claim(&sample::lane(), 0);
-    objects.put(&claim, bytes::Bytes::from_static(b"{}").into()).await.unwrap();
+    let claim = names::claim(&lane(), 0);
+    objects.put(&claim, Bytes::from_static(b"{}").into()).await.unwrap();
     let told = expire(&store, 3).delete().await.unwrap();
     assert_eq!(told.found.files, 1, "the second claim's");
     assert!(told.found.kept.iter().all(|why| why.contains(claim.as_ref())), "{told:?}");
@@ -150,14 +159,6 @@ async fn the_newest_claim_is_published_first_so_that_nothing_comes_to_light_late
     assert!(audited(&objects).await.is_clean());
 }
 
-/// Moves a claim's files back to where they were staged.
-async fn unpublish(objects: &std::sync::Arc<dyn ObjectStore>, store: &Store, start: i64) {
-    let claim = ledger(store).claim_at(start).await.unwrap().unwrap();
-    for file in claim.files {
-        objects.rename(&Path::from(file.path), &Path::from(file.staged)).await.unwrap();
-    }
-}
-
 #[test]
 fn an_expiry_can_run_on_any_thread() {
     fn is_send(_: &impl Send) {}
@@ -169,7 +170,7 @@ fn an_expiry_can_run_on_any_thread() {
 async fn a_gap_has_nothing_to_expire() {
     let (objects, store) = memory();
     fill(&store).await;
-    let gap = ledger(&store).gap(crate::offset::OffsetRange { start: 20, end: 25 }, "retention").await.unwrap();
+    let gap = ledger(&store).gap(OffsetRange { start: 20, end: 25 }, "retention").await.unwrap();
     assert!(matches!(gap, Outcome::Won(claim) if matches!(claim.kind, Kind::Gap { .. })));
     expire(&store, 9).delete().await.unwrap();
     let report = audited(&objects).await;
@@ -180,13 +181,13 @@ async fn a_gap_has_nothing_to_expire() {
 async fn a_file_that_goes_while_the_audit_runs_is_no_fault() {
     let (objects, store) = memory();
     fill(&store).await;
-    let begun = std::sync::atomic::AtomicBool::new(false);
+    let begun = AtomicBool::new(false);
     let expire_once = |_| {
-        if !begun.swap(true, std::sync::atomic::Ordering::SeqCst) {
+        if !begun.swap(true, SeqCst) {
             expire(&store, 9).delete().now_or_never().expect("memory does not make anybody wait").unwrap();
         }
     };
-    let report = crate::lake::audit::audit(&objects, DATASET, &std::collections::BTreeMap::new(), expire_once).await;
+    let report = audit(&objects, DATASET, &BTreeMap::new(), expire_once).await;
     let report = report.unwrap();
     assert!(report.is_clean() && report.totals.expired_files > 0, "{report:?}");
 }
@@ -224,17 +225,17 @@ async fn expiries_beside_a_writer_and_each_other_leave_a_clean_lake() {
 async fn a_cut_before_or_after_any_call_leaves_a_clean_lake_and_the_next_run_finishes() {
     let (objects, store) = memory();
     fill(&store).await;
-    let whole = Faulty::without_rename(objects, None);
-    expire(&Store::over(whole.clone(), "memory"), 3).delete().await.unwrap();
-    drop(store);
-    for at in 0..whole.calls() {
+    unpublish(&objects, &store, 10).await;
+    let (whole, calls) = faulty(&objects, None);
+    expire(&whole, 3).delete().await.unwrap();
+    for (at, call) in calls.log().into_iter().enumerate() {
         for after_effect in [false, true] {
-            let what = format!("call {at} ({}), after effect: {after_effect}", whole.log()[at]);
+            let what = format!("call {at} ({call}), after effect: {after_effect}");
             let (objects, store) = memory();
             fill(&store).await;
             unpublish(&objects, &store, 10).await;
             let fault = Fault { at, after_effect, for_ever: true };
-            let cut = Store::over(Faulty::without_rename(objects.clone(), Some(fault)), "memory");
+            let (cut, _) = faulty(&objects, Some(fault));
             let _ = expire(&cut, 3).delete().await;
             let report = audited(&objects).await;
             assert!(report.is_clean(), "{what}: {report:?}");
