@@ -201,8 +201,8 @@ impl Doctor<'_> {
              the gap then"
                 .into(),
         )];
-        let start = error.place().offset.or(patient.position);
-        if let (Some(start), Some(latest), Some(broker)) = (start, patient.latest, self.broker)
+        let here = patient.position.filter(|&position| error.place().offset == Some(position));
+        if let (Some(start), Some(latest), Some(broker)) = (here, patient.latest, self.broker)
             && let Ok(partition) = broker.partition(&self.settings.source.topic, number).await
             && let Ok(found) = gap::first_readable(&partition, OffsetRange { start, end: latest }).await
         {
