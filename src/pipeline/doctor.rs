@@ -231,6 +231,9 @@ fn ways(error: &LaneError, partition: i32, generation: u32) -> Vec<Way> {
     let wait = || vec![Way::Do("wait: a stream tries again by itself, and nothing is lost meanwhile".into())];
     let mend = |what: &str| vec![Way::Do(what.into())];
     match error {
+        LaneError::Lake(LakeError::Refused { .. }) => {
+            mend("do what the line above says; a lane tries again for `retry_for`, and stops then")
+        }
         _ if error.is_transient() => wait(),
         LaneError::Recreated { .. } => vec![
             next,
