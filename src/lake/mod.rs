@@ -5,9 +5,8 @@ use std::time::Duration;
 pub mod audit;
 mod claim;
 mod error;
-#[cfg(test)]
-mod faulty;
 mod folder;
+mod hold;
 mod layout;
 pub mod ledger;
 pub mod names;

@@ -12,12 +12,12 @@ use futures::{
 };
 use object_store::{
     CopyMode, CopyOptions, Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    path::Path,
+    UploadPart, path::Path,
 };
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{LakeError, folder::LocalFolder};
+use super::{LakeError, folder::LocalFolder, hold};
 use crate::objects::Objects;
 
 /// Larger objects are uploaded in parts, so that one slow request never carries it all.
@@ -30,7 +30,7 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(15);
 /// …and none that is sent or copied, or of a larger one no part.
 const UPLOAD_WAIT_MAX: Duration = Duration::from_mins(1);
 /// Where probes leave their traces for a moment; no dataset can have this name.
-const PROBES: &str = "_probes";
+pub(super) const PROBES: &str = "_probes";
 /// How many creations of one key the probe sends at once; exactly one may win.
 const PROBE_RIVALS: usize = 16;
 
@@ -98,6 +98,7 @@ impl Store {
 
     /// Writes an object, replacing what is there; durable when it returns.
     pub async fn write(&self, path: &Path, bytes: Bytes) -> Result<(), LakeError> {
+        hold::before("write", path).await;
         let written = async {
             self.still_there()?;
             if bytes.len() > SINGLE_PUT_BYTES_MAX {
@@ -114,10 +115,17 @@ impl Store {
         let mut upload = self.within(ANSWER_WAIT_MAX, self.objects.put_multipart(path)).await?;
         let starts = (0..bytes.len()).step_by(PART_BYTES);
         let parts = starts.map(|start| bytes.slice(start..bytes.len().min(start + PART_BYTES)));
-        let parts: Vec<_> = parts.map(|part| self.within(UPLOAD_WAIT_MAX, upload.put_part(part.into()))).collect();
+        let deliver = |part: UploadPart| async {
+            hold::before("part of", path).await;
+            self.within(UPLOAD_WAIT_MAX, part).await
+        };
+        let parts: Vec<_> = parts.map(|part| deliver(upload.put_part(part.into()))).collect();
         let sent = stream::iter(parts).buffer_unordered(PARTS_IN_FLIGHT_MAX).try_collect::<()>().await;
         let written = match sent {
-            Ok(()) => self.within(UPLOAD_WAIT_MAX, upload.complete()).await.map(drop),
+            Ok(()) => {
+                hold::before("last part of", path).await;
+                self.within(UPLOAD_WAIT_MAX, upload.complete()).await.map(drop)
+            }
             Err(error) => Err(error),
         };
         if written.is_err()
@@ -130,6 +138,7 @@ impl Store {
 
     /// Writes a small object that may be lost in a crash.
     pub async fn write_loosely(&self, path: &Path, bytes: Bytes) -> Result<(), LakeError> {
+        hold::before("hint", path).await;
         let written = async {
             self.still_there()?;
             self.within(ANSWER_WAIT_MAX, self.objects.put(path, bytes.into())).await.map(drop)
@@ -144,12 +153,14 @@ impl Store {
     pub async fn create(&self, path: &Path, bytes: Bytes) -> Result<(), LakeError> {
         let failed = |error| LakeError::store("create", path)(error);
         if self.local.is_none() {
+            hold::before("create", path).await;
             let only_create = PutOptions::from(PutMode::Create);
             let created = self.within(ANSWER_WAIT_MAX, self.objects.put_opts(path, bytes.into(), only_create));
             return created.await.map(drop).map_err(failed);
         }
         let draft = draft_of(path);
         self.write(&draft, bytes).await?;
+        hold::before("create", path).await;
         // If the folder is moved away after this, the draft is gone with it, and the link fails.
         self.still_there().map_err(LakeError::store("create", path))?;
         let only_create = CopyOptions::new().with_mode(CopyMode::Create);
@@ -161,6 +172,7 @@ impl Store {
 
     /// Moves a staged object to its final name. Told apart: moved now, there already, and nowhere to be found.
     pub async fn publish(&self, staged: &Path, path: &Path) -> Result<Published, LakeError> {
+        hold::before("publish", path).await;
         match self.rename(staged, path).await {
             Ok(()) => self.sync(path).await.map(|()| Published::Now),
             Err(StoreError::NotFound { .. }) => match self.within(ANSWER_WAIT_MAX, self.objects.head(path)).await {
@@ -184,6 +196,7 @@ impl Store {
             StoreError::NotFound { .. } => unusable("the copy was said to be done, and is not there"),
             other => other,
         })?;
+        hold::before("remove staged", staged).await;
         match self.within(ANSWER_WAIT_MAX, self.objects.delete(staged)).await {
             // Another writer has published it too.
             Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
@@ -193,6 +206,7 @@ impl Store {
 
     /// Removes an object that nobody needs; if that fails, the sweep of stale staging has it later.
     pub async fn remove(&self, path: &Path) {
+        hold::before("remove", path).await;
         if let Err(error) = self.within(ANSWER_WAIT_MAX, self.objects.delete(path)).await
             && !matches!(error, StoreError::NotFound { .. })
         {
@@ -203,6 +217,7 @@ impl Store {
     /// Removes a local folder that has become empty; other stores have no folders.
     pub async fn remove_empty_folder(&self, path: &Path) {
         if let Some(local) = &self.local {
+            hold::before("remove folder", path).await;
             let _ = tokio::fs::remove_dir(local.root.join(path.as_ref())).await;
         }
     }
@@ -270,6 +285,7 @@ impl Store {
     /// Makes a local file and the folders that lead to it durable.
     async fn sync(&self, path: &Path) -> Result<(), LakeError> {
         let Some(local) = self.local.clone() else { return Ok(()) };
+        hold::before("sync", path).await;
         let file = local.root.join(path.as_ref());
         let synced = tokio::task::spawn_blocking(move || local.sync(&file)).await;
         let synced = synced.unwrap_or_else(|panic| Err(io::Error::other(panic)));
@@ -308,6 +324,8 @@ pub(super) fn is_conflict(error: &StoreError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use object_store::throttle::{ThrottleConfig, ThrottledStore};
+
     use super::*;
 
     fn bytes(text: &'static str) -> Bytes {
@@ -350,5 +368,32 @@ mod tests {
     fn a_url_that_is_no_store_says_what_is() {
         let error = Store::open("ftp://x/y").unwrap_err();
         assert!(error.to_string().contains("write a path, file:// or s3://"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_answer_is_waited_for_for_ever() {
+        let hour = Duration::from_hours(1);
+        let silence = ThrottleConfig {
+            wait_get_per_call: hour,
+            wait_put_per_call: hour,
+            wait_list_per_call: hour,
+            ..ThrottleConfig::default()
+        };
+        let silent = ThrottledStore::new(object_store::memory::InMemory::new(), silence);
+        let store = Store::over(Arc::new(silent), "memory");
+        let path = Path::from("x");
+        let large = Bytes::from(vec![0; SINGLE_PUT_BYTES_MAX + 1]);
+        for told in [
+            store.read(&path).await.map(drop),
+            store.create(&path, bytes("one")).await,
+            store.write(&path, bytes("one")).await,
+            store.write(&path, large).await,
+            store.write_loosely(&path, bytes("one")).await,
+            store.list(&path).try_next().await.map(drop),
+        ] {
+            let error = told.unwrap_err();
+            assert!(error.is_transient());
+            assert!(std::error::Error::source(&error).unwrap().to_string().contains("no answer within"), "{error:?}");
+        }
     }
 }

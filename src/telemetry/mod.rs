@@ -66,3 +66,20 @@ impl Write for BesideBars {
         io::stderr().flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Told(&'static str, #[source] Option<Box<Told>>);
+
+    #[test]
+    fn a_chain_is_one_line_that_repeats_nothing() {
+        let root = Told("answer:\n<Error>\n  <Code>SlowDown</Code>", None);
+        let middle = Told("PUT failed: answer: <Error> <Code>SlowDown</Code>", Some(Box::new(root)));
+        let error = Told("write x", Some(Box::new(middle)));
+        assert_eq!(chain(&error), "write x: PUT failed: answer: <Error> <Code>SlowDown</Code>");
+    }
+}

@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use crate::support::{
     foreign::{Foreign, named},
-    proof::{Promise, Proof},
     s3::S3Server,
 };
 

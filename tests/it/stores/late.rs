@@ -15,7 +15,7 @@ async fn lands_late(proof: &Proof, late: Verb) {
     scene.send(50).await;
     scene.all_visible().await;
     let witness = scene.witness();
-    let (gate, mut held) = (Gate::new(), std::sync::Mutex::new(false));
+    let (gate, held) = (Gate::new(), std::sync::Mutex::new(false));
     let at = gate.clone();
     scene.server.play(move |asked| {
         let mut held = held.lock().unwrap();

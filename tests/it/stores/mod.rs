@@ -6,6 +6,7 @@ mod folder;
 mod late;
 mod outage;
 mod pages;
+mod requests;
 mod trouble;
 
 use std::{sync::Arc, time::Duration};

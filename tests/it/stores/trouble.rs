@@ -8,6 +8,7 @@ use std::{
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use uuid::Uuid;
 
 use super::Scene;
 use crate::support::{
@@ -25,15 +26,17 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Each of these befalls each kind of request once, one after the other.
 fn each(acts: &[Act]) -> VecDeque<(Verb, Act)> {
-    acts.iter().flat_map(|act| VERBS.map(|verb| (verb, act.clone()))).collect()
+    let all = acts.iter().flat_map(|act| VERBS.map(|verb| (verb, act.clone())));
+    // That something is done which is not, S3 may say of a copy alone.
+    all.filter(|(verb, act)| *verb == Verb::Copy || !matches!(act, Act::Say(_, 200, _))).collect()
 }
 
 fn befalls(asked: &Asked, left: &Mutex<VecDeque<(Verb, Act)>>) -> Act {
     let mut left = left.lock().unwrap();
     match left.front() {
         Some((verb, _)) if *verb == asked.verb => left.pop_front().map_or(Act::Pass, |(_, act)| act),
-        // A store whose failures send nobody back to the ledger would never be read and listed.
-        Some((Verb::Get | Verb::List, _)) if asked.verb == Verb::Create => Act::Say(When::Before, 400, "Planted"),
+        // Only a lane that is sent back to the ledger reads it and lists.
+        Some((Verb::Get | Verb::List, _)) if asked.verb == Verb::Put => Act::Say(When::Before, 400, "Planted"),
         _ => Act::Pass,
     }
 }
@@ -83,9 +86,8 @@ async fn a_stream_goes_through_every_answer_that_says_no() {
         (412, "PreconditionFailed"),
         // Of a moment: whoever hands out the credentials was about to renew them.
         (403, "AccessDenied"),
-        // As S3 may say of a copy that failed.
         (200, "InternalError"),
-        (200, "AccessDenied"),
+        (200, "Nothing"),
     ];
     let before = says.map(|(status, code)| Act::Say(When::Before, status, code));
     // Who is told 200 after the effect is told the truth.
@@ -167,7 +169,7 @@ async fn a_stream_goes_through_any_trouble_at_random() {
             Promise::Resumes,
         ],
     );
-    let seed = rand::random();
+    let seed = Uuid::new_v4().as_u64_pair().0;
     eprintln!("seed {seed}");
     let dice = Mutex::new(ChaCha8Rng::seed_from_u64(seed));
     let acts = [

@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub mod faulty;
 pub mod foreign;
 pub mod lake;
 pub mod parts;
@@ -10,6 +11,7 @@ pub mod scripted;
 pub mod stage;
 pub mod versions;
 pub mod witness;
+pub mod writer;
 
 use std::time::Duration;
 

@@ -472,6 +472,9 @@ async fn take_half(request: Request<Body>) {
 /// The answer with half of its body, and then nothing or an abrupt end.
 fn half(answer: Response<Bytes>, end: Option<Cut>) -> Response<Body> {
     let (mut head, body) = answer.into_parts();
+    if body.is_empty() {
+        return Response::from_parts(head, Body::from(body));
+    }
     head.headers.insert(header::CONTENT_LENGTH, body.len().into());
     let first = body.slice(..body.len() / 2);
     let rest = stream::once(async move {
