@@ -11,7 +11,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::{
-    sync::Semaphore,
+    sync::{OnceCell, Semaphore},
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
@@ -29,6 +29,7 @@ use crate::{
     telemetry::chain,
 };
 
+pub mod doctor;
 mod models;
 mod past;
 
@@ -220,6 +221,7 @@ impl Pipeline {
             stop: self.stop.clone(),
             share: self.memory.share(),
             status,
+            swept: OnceCell::new(),
         }
     }
 

@@ -19,6 +19,7 @@ const LIKENESS_MIN: f64 = 0.8;
 
 /// Why a call failed, without where.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something else that a caller asks")]
 pub(super) struct Cause {
     pub(super) kind: BrokerErrorKind,
     pub(super) text: String,
@@ -28,6 +29,8 @@ pub(super) struct Cause {
     /// The broker doesn't know the topic or partition, which just after its creation or a restart may pass.
     pub(super) unknown_topic: bool,
     pub(super) topic_exists: bool,
+    /// What stands at the offset can't be read.
+    pub(super) unreadable: bool,
 }
 
 impl Cause {
@@ -39,6 +42,7 @@ impl Cause {
             connection_lost: false,
             unknown_topic: false,
             topic_exists: false,
+            unreadable: false,
         }
     }
 
@@ -122,6 +126,7 @@ impl Cause {
             cause: self.text,
             remedy: self.remedy,
             unknown_topic: self.unknown_topic,
+            unreadable: self.unreadable,
         }
     }
 }
@@ -183,8 +188,12 @@ fn of_request(error: &RequestError) -> Cause {
     }
 }
 
-/// A fetch fails as a whole when one batch in it can't be read; this says what is in the way, as well as can be known.
 fn undecodable(text: &str) -> Cause {
+    Cause { unreadable: true, ..in_the_way(text) }
+}
+
+/// A fetch fails as a whole when one batch in it can't be read; this says what is in the way, as well as can be known.
+fn in_the_way(text: &str) -> Cause {
     if text.contains("control batch record") || text.contains("control record") {
         Cause::person(
             format!(

@@ -12,20 +12,22 @@
 
 use std::{
     error::Error,
+    future::ready,
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use chrono::Utc;
-use futures::{StreamExt, TryStreamExt, stream};
-use object_store::path::Path;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use object_store::{Error as StoreError, ObjectStoreExt as _, path::Path};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{
-    Claim, Counts, FileEntry, Fingerprint, Finished, Genesis, Kind, LakeError, Store, claim::FORMAT, names,
+    Claim, Counts, Expiries, FileEntry, Fingerprint, Finished, Genesis, Kind, LakeError, Store, claim::FORMAT, names,
     store::Published,
 };
 use crate::offset::{LaneId, OffsetRange};
@@ -33,7 +35,7 @@ use crate::offset::{LaneId, OffsetRange};
 /// A writer doesn't claim with staging older than this…
 const ATTEMPT_AGE_MAX: Duration = Duration::from_hours(1);
 /// …and only staging older than this is swept, so that no claim can name files that were swept.
-const STALE_STAGING_AGE: chrono::TimeDelta = chrono::TimeDelta::hours(24);
+pub(super) const STALE_STAGING_AGE: chrono::TimeDelta = chrono::TimeDelta::hours(24);
 /// How often a claim is sent while its outcome stays unknown.
 const CLAIM_TRIES_MAX: u32 = 8;
 /// …and for how long, if every answer takes its time.
@@ -147,19 +149,43 @@ impl Ledger {
 
     /// Removes staging that no live writer can still want.
     pub async fn sweep(&self, newest: Option<&Claim>) -> Result<usize, LakeError> {
+        let mut swept = 0;
+        let mut stale = pin!(self.stale(newest));
+        while let Some(path) = stale.try_next().await? {
+            self.store.remove(&path).await;
+            swept += 1;
+        }
+        Ok(swept)
+    }
+
+    /// How many objects a sweep would remove.
+    pub async fn stale_staging(&self, newest: Option<&Claim>) -> Result<usize, LakeError> {
+        self.stale(newest).try_fold(0, |count, _| ready(Ok(count + 1))).await
+    }
+
+    /// Staging so old that nobody will claim it, but for that of the newest claim.
+    fn stale(&self, newest: Option<&Claim>) -> impl Stream<Item = Result<Path, LakeError>> + use<'_> {
         let folder = names::staging_of(&self.id);
         let kept = newest.map(|claim| names::staging(&self.id, claim.attempt));
         let stale_since = Utc::now() - STALE_STAGING_AGE;
-        let mut listing = self.store.list(&folder);
-        let mut swept = 0;
-        while let Some(object) = listing.try_next().await? {
+        self.store.list(&folder).try_filter_map(move |object| {
             let kept = kept.as_ref().is_some_and(|kept| object.location.prefix_matches(kept));
-            if object.last_modified < stale_since && !kept {
-                self.store.remove(&object.location).await;
-                swept += 1;
+            ready(Ok((object.last_modified < stale_since && !kept).then_some(object.location)))
+        })
+    }
+
+    /// How many files of a claim are still in staging.
+    pub async fn unpublished(&self, claim: &Claim) -> Result<usize, LakeError> {
+        let mut staged = 0;
+        for file in &claim.files {
+            let path = Path::from(file.staged.as_str());
+            match self.store.objects().head(&path).await {
+                Ok(_) => staged += 1,
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(LakeError::store("look for", &path)(error)),
             }
         }
-        Ok(swept)
+        Ok(staged)
     }
 
     fn draft(
@@ -263,12 +289,18 @@ impl Ledger {
     async fn publish(&self, claim: &Claim) -> Result<(), LakeError> {
         for file in &claim.files {
             let (staged, path) = (Path::from(file.staged.as_str()), Path::from(file.path.as_str()));
-            if self.store.publish(&staged, &path).await? == Published::Missing {
-                tracing::warn!(lane = %self.id, %path, "a file of the newest claim is gone; was old data deleted?");
+            if self.store.publish(&staged, &path).await? == Published::Missing && !self.is_expired(claim, file).await {
+                tracing::warn!(lane = %self.id, %path, "a file of the newest claim is gone, and no note says that it was expired");
             }
         }
         self.store.remove_empty_folder(&names::staging(&self.id, claim.attempt)).await;
         Ok(())
+    }
+
+    /// Whether a note says that the file was deleted by policy; notes that can't be read say nothing.
+    async fn is_expired(&self, claim: &Claim, file: &FileEntry) -> bool {
+        let notes = Expiries::read(self.store.objects().as_ref(), &self.id.dataset).await;
+        notes.is_ok_and(|notes| notes.covering(&self.id, claim, file).is_some())
     }
 
     async fn drop_staging(&self, claim: &Claim) {
@@ -342,7 +374,7 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(bytes).map_err(|e| format!("can't be read: {e}"))
 }
 
-fn to_json(value: &impl Serialize, path: &Path) -> Result<Bytes, LakeError> {
+pub(super) fn to_json(value: &impl Serialize, path: &Path) -> Result<Bytes, LakeError> {
     let json = serde_json::to_vec_pretty(value);
     json.map(Bytes::from).map_err(|e| LakeError::Corrupt { path: path.clone(), reason: e.to_string() })
 }

@@ -214,6 +214,15 @@ impl Store {
         }
     }
 
+    /// Deletes an object for good: unlike [`Store::remove`], it says when it could not. One that is gone already is fine.
+    pub async fn delete(&self, path: &Path) -> Result<(), LakeError> {
+        hold::before("delete", path).await;
+        match self.objects.delete(path).await {
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(LakeError::store("delete", path)(error)),
+        }
+    }
+
     /// Removes a local folder that has become empty; other stores have no folders.
     pub async fn remove_empty_folder(&self, path: &Path) {
         if let Some(local) = &self.local {
