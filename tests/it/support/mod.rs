@@ -1,12 +1,16 @@
 //! What the tests stand on.
 
+pub mod faulty;
 pub mod lake;
 pub mod parts;
 pub mod program;
+pub mod proof;
 pub mod s3;
 pub mod scripted;
 pub mod stage;
 pub mod versions;
+pub mod witness;
+pub mod writer;
 
 use std::time::Duration;
 
