@@ -1,6 +1,6 @@
 //! What the user typed: which rounds, with which program.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
@@ -28,6 +28,7 @@ use super::plan::{Name, Place};
 Examples:
   cargo test --test chaos -- --local 20 --s3 10
   cargo test --test chaos -- --round s3-5eed
+  cargo test --test chaos -- --soak 1h --program target/release/alluvium
   cargo test --test chaos -- --seed 7 --rounds 300 --program target/release/alluvium --report chaos.json"
 )]
 pub struct Args {
@@ -46,6 +47,10 @@ pub struct Args {
     /// Play this round alone, by the name that its line begins with; may be given several times
     #[arg(long, value_name = "NAME")]
     round: Vec<Name>,
+    /// Play no rounds but one long one: two rivals under a steady load, one of them killed every minute, and what the
+    /// other one takes of memory and file descriptors, such as `1h`
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub soak: Option<Duration>,
     /// Another build of the program
     #[arg(long, value_name = "PATH")]
     program: Option<PathBuf>,
@@ -127,4 +132,12 @@ impl Args {
         let made = tempfile::Builder::new().prefix("alluvium-chaos-").tempdir_in(&within);
         made.with_context(|| format!("make a folder in {}", within.display()))
     }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = [("h", 3600), ("m", 60), ("s", 1)].into_iter().find_map(|(unit, seconds)| {
+        let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        count.checked_mul(seconds)
+    });
+    seconds.map(Duration::from_secs).ok_or_else(|| "write it as 90s, 10m or 1h".into())
 }

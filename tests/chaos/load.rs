@@ -9,7 +9,7 @@ use std::{
 };
 
 use alluvium::{
-    broker::{Broker, BrokerErrorKind, Compression, Partition},
+    broker::{Broker, BrokerError, BrokerErrorKind, Compression, Partition},
     record::Record,
 };
 use anyhow::{Context, bail, ensure};
@@ -31,7 +31,9 @@ const LATE_ONE_IN: u32 = 100;
 /// Values are larger than the pipeline's `record_bytes`.
 const LARGE_BYTES: usize = 5_000;
 const LIMIT: Duration = Duration::from_mins(1);
-const SETTLE_BYTES: i32 = 1 << 20;
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+/// The broker's file storage takes its time over each record: more at once would outlast a request.
+const SETTLE_BYTES: i32 = 32 << 10;
 const SETTLE_WAIT: Duration = Duration::from_millis(10);
 
 /// One record as it was sent.
@@ -155,11 +157,21 @@ fn bad(number: i64, dice: &mut impl Rng) -> (Option<Vec<u8>>, bool) {
 }
 
 async fn opened(broker: &Broker, topic: &str, partition: i32) -> anyhow::Result<Partition> {
+    patiently(|| broker.partition(topic, partition)).await
+}
+
+/// Asks until the broker answers, or a person would have to be asked.
+async fn patiently<T, F>(mut ask: impl FnMut() -> F) -> anyhow::Result<T>
+where
+    F: Future<Output = Result<T, BrokerError>>,
+{
     let deadline = Instant::now() + LIMIT;
     loop {
-        match broker.partition(topic, partition).await {
-            Err(error) if error.kind() == BrokerErrorKind::Transient && Instant::now() < deadline => {}
-            opened => return Ok(opened?),
+        match ask().await {
+            Err(error) if error.kind() == BrokerErrorKind::Transient && Instant::now() < deadline => {
+                sleep(ASK_AGAIN).await;
+            }
+            answer => return Ok(answer?),
         }
     }
 }
@@ -169,14 +181,7 @@ async fn send_batch(leader: &Partition, number: i32, batch: Vec<(i64, Sent)>, lo
     let records: Vec<_> = batch.iter().map(|(_, sent)| sent.record.clone()).collect();
     let numbers: Vec<_> = batch.iter().map(|(number, _)| *number).collect();
     log.records().extend(batch);
-    let deadline = Instant::now() + LIMIT;
-    let offsets = loop {
-        match leader.produce(records.clone(), Compression::None).await {
-            Ok(offsets) => break offsets,
-            Err(error) if Instant::now() > deadline => return Err(error.into()),
-            Err(_) => sleep(Duration::from_millis(20)).await,
-        }
-    };
+    let offsets = patiently(|| leader.produce(records.clone(), Compression::None)).await?;
     ensure!(offsets.len() == numbers.len(), "the broker told {} offsets of {} records", offsets.len(), numbers.len());
     log.told().extend(offsets.into_iter().map(|offset| (number, offset)).zip(numbers));
     Ok(())
@@ -201,10 +206,10 @@ impl Log {
         let mut truth = Truth::new();
         for partition in 0..partitions {
             let leader = opened(broker, topic, partition).await?;
-            let end = leader.latest().await?;
+            let end = patiently(|| leader.latest()).await?;
             let mut at = 0;
             while at < end {
-                let batch = leader.fetch(at, SETTLE_BYTES, SETTLE_WAIT).await?;
+                let batch = patiently(|| leader.fetch(at, SETTLE_BYTES, SETTLE_WAIT)).await?;
                 ensure!(batch.range.end > at, "the broker sends nothing from offset {at} of {end} on");
                 at = batch.range.end;
                 for record in batch.records {

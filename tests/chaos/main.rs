@@ -16,6 +16,7 @@ mod process;
 mod proxy;
 mod reader;
 mod round;
+mod soak;
 mod store;
 mod tally;
 mod verdict;
@@ -24,7 +25,7 @@ mod workers;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -54,10 +55,13 @@ fn main() -> ExitCode {
 /// Plays the rounds one after the other, and tells what came of them.
 async fn campaign(args: &Args) -> anyhow::Result<Tally> {
     let folder = args.folder()?;
+    let mut stand = stand(args)?;
+    if let Some(duration) = args.soak {
+        return soaked(&mut stand, duration, args, folder).await;
+    }
     let names = args.names();
     println!("{} rounds from seed {}", names.len(), args.seed);
     let mut tally = Tally::default();
-    let mut stand = stand(args)?;
     for name in names {
         tally += play(&mut stand, name, folder.path()).await;
     }
@@ -65,6 +69,17 @@ async fn campaign(args: &Args) -> anyhow::Result<Tally> {
     if tally.failed > 0 {
         println!("what is left of the failed rounds is in {}", kept(folder).display());
     }
+    Ok(tally)
+}
+
+async fn soaked(stand: &mut Stand, duration: Duration, args: &Args, folder: TempDir) -> anyhow::Result<Tally> {
+    let (mut tally, verdict) = soak::play(stand, args.seed, duration, folder.path()).await;
+    if let Err(error) = verdict {
+        tally.failed = 1;
+        println!("FAILED: {error:#}");
+        println!("what is left of it is in {}", kept(folder).display());
+    }
+    tell(&tally, args)?;
     Ok(tally)
 }
 

@@ -38,6 +38,7 @@ pub struct Plan {
     pub segment_hours: usize,
     pub events: Vec<Event>,
     pub ending: Ending,
+    pub fetch_wait_ms: u64,
     /// DuckDB reads all the while, too.
     pub duckdb_watches: bool,
 }
@@ -145,8 +146,31 @@ impl Plan {
             segment_hours: dice.random_range(1..=8),
             events: events(dice, name.place, workers.len(), records),
             ending: if dice.random_bool(0.5) { Ending::Kill } else { Ending::Terminate },
+            fetch_wait_ms: 10,
             duckdb_watches: name.place == Place::Local && dice.random_ratio(1, 8),
             workers,
+        }
+    }
+}
+
+impl Plan {
+    /// Two rivals for a long time, with segments as they are in earnest, and nothing planned.
+    pub fn soak(records: usize) -> Self {
+        Self {
+            partitions: 4,
+            workers: vec![Role::Stream; 2],
+            records,
+            lead: 0,
+            records_a_batch: 1..=100,
+            bad_one_in: 20,
+            hours: 24,
+            roll_rows: 10_000,
+            roll_age_ms: 2_000,
+            segment_hours: 24,
+            events: vec![],
+            ending: Ending::Terminate,
+            fetch_wait_ms: 100,
+            duckdb_watches: false,
         }
     }
 }
@@ -179,8 +203,7 @@ fn what(dice: &mut impl Rng, place: Place, workers: usize) -> What {
             let longer_ms = if dice.random_ratio(1, 4) { dice.random_range(1_000..1_600) } else { 0 };
             What::Freeze { worker, others_commit, longer_ms }
         }
-        76..86 if place == Place::S3 => What::Store { how: store_fault(dice), for_ms, kill },
-        86.. if place == Place::S3 => What::Store { how: store_fault(dice), for_ms: for_ms * 2, kill },
+        76..92 if place == Place::S3 => What::Store { how: store_fault(dice), for_ms: for_ms * 3 / 2, kill },
         _ => What::Broker { how: broker_fault(dice), for_ms, kill },
     }
 }

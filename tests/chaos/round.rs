@@ -15,7 +15,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use super::{
@@ -50,7 +50,7 @@ pub struct Stand {
     pub judge: Option<Judge>,
 }
 
-struct Round<'a> {
+pub struct Round<'a> {
     stand: &'a mut Stand,
     plan: Plan,
     folder: PathBuf,
@@ -61,18 +61,25 @@ struct Round<'a> {
     client: Broker,
     lake: TestLake,
     heads: Heads,
-    workers: Workers,
-    sent: Arc<Log>,
-    allowed: watch::Sender<usize>,
+    pub workers: Workers,
+    pub sent: Arc<Log>,
+    pub allowed: watch::Sender<usize>,
     sending: Option<JoinHandle<anyhow::Result<()>>>,
     /// Restarts after which the next claim can only be theirs: the processes' numbers, and when.
     restarts: Vec<(Vec<u32>, i64)>,
-    tally: Tally,
+    pub tally: Tally,
+}
+
+/// Who looks at the lake all the while.
+pub struct Readers {
+    watching: JoinHandle<anyhow::Result<Watched>>,
+    duckdb: Option<Watcher>,
+    stop: DropGuard,
 }
 
 /// Plays a round in a folder of its own; an error is a verdict too.
 pub async fn play(stand: &mut Stand, name: Name, folder: &Path) -> (Tally, anyhow::Result<()>) {
-    let mut round = match Round::begin(stand, name, folder).await {
+    let mut round = match Round::begin(stand, name, Plan::of(name), folder).await {
         Ok(round) => round,
         Err(error) => return (Tally::default(), Err(error.context("begin the round"))),
     };
@@ -81,8 +88,8 @@ pub async fn play(stand: &mut Stand, name: Name, folder: &Path) -> (Tally, anyho
 }
 
 impl<'a> Round<'a> {
-    async fn begin(stand: &'a mut Stand, name: Name, folder: &Path) -> anyhow::Result<Self> {
-        let plan = Plan::of(name);
+    /// Broker, topic, lake and producer; no worker runs yet.
+    pub async fn begin(stand: &'a mut Stand, name: Name, plan: Plan, folder: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
         std::fs::write(folder.join("plan.txt"), format!("{name}\n{plan:#?}\n"))?;
         let lake = TestLake::new(name.place, folder).await?;
@@ -122,24 +129,33 @@ impl<'a> Round<'a> {
     }
 
     async fn run(&mut self) -> anyhow::Result<()> {
+        let readers = self.open(READERS_LOOK_EVERY).await?;
+        for event in self.plan.events.clone() {
+            self.befall(&event).await.with_context(|| format!("{event:?}"))?;
+        }
+        self.close(readers).await
+    }
+
+    /// Readers look from before the first record on, and then the workers begin.
+    pub async fn open(&mut self, look_every: Duration) -> anyhow::Result<Readers> {
         let stop = CancellationToken::new();
-        let _watched_no_longer_than_this = stop.clone().drop_guard();
-        let watching = tokio::spawn(reader::watch(self.lake.objects.clone(), READERS_LOOK_EVERY, stop.clone()));
+        let watching = tokio::spawn(reader::watch(self.lake.objects.clone(), look_every, stop.clone()));
         let duckdb = self.duckdb_watcher().await?;
         for role in self.plan.workers.clone() {
             self.workers.hire(role)?;
         }
-        for event in self.plan.events.clone() {
-            self.befall(&event).await.with_context(|| format!("{event:?}"))?;
-        }
+        Ok(Readers { watching, duckdb, stop: stop.drop_guard() })
+    }
+
+    /// All that is left of the load lands, and the lake is judged.
+    pub async fn close(&mut self, readers: Readers) -> anyhow::Result<()> {
         self.allowed.send_replace(usize::MAX);
         self.reach(usize::MAX).await?;
         self.end_workers().await?;
         self.complete().await?;
-        stop.cancel();
-        let watched: Watched = watching.await??;
-        self.tally.looks += watched.looks;
-        if let Some(duckdb) = duckdb {
+        drop(readers.stop);
+        self.tally.looks += readers.watching.await??.looks;
+        if let Some(duckdb) = readers.duckdb {
             duckdb.finish().await?;
         }
         self.judge().await
@@ -178,7 +194,7 @@ impl<'a> Round<'a> {
         (0..self.workers.count()).collect()
     }
 
-    async fn kill(&mut self, whom: &[usize], down_ms: u64) -> anyhow::Result<()> {
+    pub async fn kill(&mut self, whom: &[usize], down_ms: u64) -> anyhow::Result<()> {
         for &worker in whom {
             self.workers.kill(worker).await?;
             self.tally.kills += 1;
@@ -280,7 +296,7 @@ impl<'a> Round<'a> {
     }
 
     /// How much is committed; whoever ended meanwhile is started again.
-    async fn progress(&mut self) -> anyhow::Result<usize> {
+    pub async fn progress(&mut self) -> anyhow::Result<usize> {
         self.workers.tend(&mut self.tally)?;
         self.heads.committed().await
     }
@@ -351,12 +367,12 @@ fn pipeline_file(broker: &str, topic: &str, lake: &str, plan: &Plan) -> String {
     let measurements: String = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
         .map(|name| format!("[[fields]]\nname = \"{name}\"\ntype = \"float64\"\nnullable = false\n"))
         .concat();
-    let Plan { roll_rows, roll_age_ms, segment_hours, .. } = plan;
+    let Plan { roll_rows, roll_age_ms, segment_hours, fetch_wait_ms, .. } = plan;
     format!(
         "[source]\nbrokers = \"{broker}\"\ntopic = \"{topic}\"\n\n[[fields]]\nname = \"id\"\ntype = \"int64\"\n\
          {measurements}\n[model]\npath = \"{model}\"\n\n[lake]\nurl = \"{lake}\"\ndataset = \"{DATASET}\"\n\
          roll_rows = {roll_rows}\nroll_age = \"{roll_age_ms}ms\"\n\n[limits]\nrecord_bytes = \"4KiB\"\n\
-         fetch_bytes = \"16KiB\"\nfetch_wait = \"10ms\"\nconnect_timeout = \"3s\"\nrequest_timeout = \"2s\"\n\
+         fetch_bytes = \"16KiB\"\nfetch_wait = \"{fetch_wait_ms}ms\"\nconnect_timeout = \"3s\"\nrequest_timeout = \"2s\"\n\
          retry_for = \"30s\"\nsegment_hours = {segment_hours}\n"
     )
 }

@@ -83,6 +83,11 @@ impl Workers {
         Ok(pid)
     }
 
+    /// The number of a worker's process.
+    pub fn pid(&self, number: usize) -> Option<u32> {
+        self.all.get(number)?.child.id()
+    }
+
     pub async fn kill(&mut self, number: usize) -> anyhow::Result<()> {
         process::kill(&mut self.get(number)?.child).await
     }
