@@ -36,10 +36,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
     /// How many rounds have their lake in a local folder
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 2)]
     local: usize,
     /// How many rounds have their lake on S3
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     s3: usize,
     /// How many rounds in all, two thirds of them local
     #[arg(long, value_name = "N", conflicts_with_all = ["local", "s3"])]

@@ -77,7 +77,7 @@ impl TestBroker {
     pub async fn fail(&mut self, fault: BrokerFault) -> anyhow::Result<()> {
         let Self::Own(own) = self else { return Ok(()) };
         match fault {
-            BrokerFault::Killed => process::kill(&mut own.child).await?,
+            BrokerFault::Killed => process::kill(&mut own.child).await.map(drop)?,
             BrokerFault::Stopped => process::signal(&own.child, Signal::Stop).await?,
             BrokerFault::CutAfter(bytes) => own.proxy.set(Way::CutAfter(bytes)),
             BrokerFault::Swallowed => own.proxy.set(Way::Swallows),

@@ -1,6 +1,8 @@
-//! A round's lake: a folder or a bucket of its own, to be read by us without any of the faults.
+//! A round's lake: a folder or a bucket of its own, to be read by us without any of the faults; and the pipeline file
+//! that leads there.
 //!
-//! Owns: where the lake is, and how far its ledger has come. Does not own: whether it is right ([`super::verdict`]).
+//! Owns: where the lake is, and how far its ledger has come. Does not own: whether it is
+//! right ([`super::verdict`]).
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +19,7 @@ use futures::TryStreamExt;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path};
 
 use super::{
-    plan::Place,
+    plan::{Place, Plan},
     store::{BUCKET, S3Server},
 };
 
@@ -92,4 +94,20 @@ async fn claim_at(objects: &Arc<dyn ObjectStore>, path: &Path) -> anyhow::Result
         Err(StoreError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Small fetches, small segments and short limits, so that much happens in little time.
+pub fn pipeline_file(broker: &str, topic: &str, lake: &str, plan: &Plan) -> String {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris");
+    let measurements: String = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+        .map(|name| format!("[[fields]]\nname = \"{name}\"\ntype = \"float64\"\nnullable = false\n"))
+        .concat();
+    let Plan { roll_rows, roll_age_ms, segment_hours, fetch_wait_ms, .. } = plan;
+    format!(
+        "[source]\nbrokers = \"{broker}\"\ntopic = \"{topic}\"\n\n[[fields]]\nname = \"id\"\ntype = \"int64\"\n\
+         {measurements}\n[model]\npath = \"{model}\"\n\n[lake]\nurl = \"{lake}\"\ndataset = \"{DATASET}\"\n\
+         roll_rows = {roll_rows}\nroll_age = \"{roll_age_ms}ms\"\n\n[limits]\nrecord_bytes = \"4KiB\"\n\
+         fetch_bytes = \"16KiB\"\nfetch_wait = \"{fetch_wait_ms}ms\"\nconnect_timeout = \"3s\"\nrequest_timeout = \"2s\"\n\
+         retry_for = \"30s\"\nsegment_hours = {segment_hours}\n"
+    )
 }

@@ -50,12 +50,20 @@ pub enum Role {
     Batch,
 }
 
-/// Something that happens once so many records are committed, and a moment later.
+/// Something that happens once so many records are committed.
 #[derive(Clone, Debug)]
 pub struct Event {
     pub committed: usize,
-    pub pause_ms: u64,
+    pub moment: Moment,
     pub what: What,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Moment {
+    /// So many milliseconds later.
+    Later(u64),
+    /// When the next claim appears, and to whoever made it: its files are on their way to their names.
+    AtClaim,
 }
 
 #[derive(Clone, Debug)]
@@ -182,8 +190,12 @@ fn role(dice: &mut impl Rng) -> Role {
 fn events(dice: &mut impl Rng, place: Place, workers: usize, records: usize) -> Vec<Event> {
     let mut at: Vec<_> = (0..dice.random_range(4..=9)).map(|_| dice.random_range(0..records * 9 / 10)).collect();
     at.sort_unstable();
-    let event = |committed| Event { committed, pause_ms: dice.random_range(0..40), what: what(dice, place, workers) };
+    let event = |committed| Event { committed, moment: moment(dice), what: what(dice, place, workers) };
     at.into_iter().map(event).collect()
+}
+
+fn moment(dice: &mut impl Rng) -> Moment {
+    if dice.random_ratio(1, 3) { Moment::AtClaim } else { Moment::Later(dice.random_range(0..40)) }
 }
 
 fn what(dice: &mut impl Rng, place: Place, workers: usize) -> What {

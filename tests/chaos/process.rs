@@ -61,12 +61,14 @@ impl Program {
     }
 }
 
-/// `kill -9`, and the end of it.
-pub async fn kill(child: &mut Child) -> anyhow::Result<()> {
-    // It may have ended by itself a moment ago.
-    let _gone = child.start_kill();
+/// `kill -9`, and the end of it; false if it had ended by itself before.
+pub async fn kill(child: &mut Child) -> anyhow::Result<bool> {
+    if child.try_wait()?.is_some() {
+        return Ok(false);
+    }
+    child.start_kill()?;
     child.wait().await?;
-    Ok(())
+    Ok(true)
 }
 
 pub async fn signal(child: &Child, signal: Signal) -> anyhow::Result<()> {

@@ -21,9 +21,9 @@ use uuid::Uuid;
 use super::{
     broker::TestBroker,
     duckdb::{Judge, Watcher},
-    lake::{DATASET, Heads, TestLake},
-    load::{Load, Log},
-    plan::{BrokerFault, Ending, Event, Name, Plan, Role, StoreFault, What},
+    lake::{Heads, TestLake, pipeline_file},
+    load::{Load, Log, Truth},
+    plan::{BrokerFault, Ending, Event, Moment, Name, Plan, Role, StoreFault, What},
     process::Program,
     reader::{self, Watched},
     store::S3Server,
@@ -32,6 +32,8 @@ use super::{
     workers::Workers,
 };
 
+/// How long an event waits for a claim to happen at.
+const CLAIM_AWAITED: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(4);
 const READERS_LOOK_EVERY: Duration = Duration::from_millis(30);
 /// Nothing committed for so long is a fault of its own.
@@ -152,13 +154,30 @@ impl<'a> Round<'a> {
         self.allowed.send_replace(usize::MAX);
         self.reach(usize::MAX).await?;
         self.end_workers().await?;
-        self.complete().await?;
+        let completed = self.complete().await;
+        let truth = self.sent.settle(&self.client, &self.topic, self.plan.partitions).await?;
+        self.tally.records = truth.len() as u64;
+        // Each says what it finds, whatever the others find.
+        let verdicts = [
+            completed,
+            self.heard(readers).await,
+            self.read_logs().await,
+            reader::rows(&self.lake.objects).await.and_then(|rows| verdict::compare(&truth, &rows)),
+            self.asked_duckdb(&truth).await,
+        ];
+        let faults: Vec<_> = verdicts.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+        ensure!(faults.is_empty(), "{}", faults.join("; and "));
+        Ok(())
+    }
+
+    /// What the readers saw, who may look once more now that nothing changes any more.
+    async fn heard(&mut self, readers: Readers) -> anyhow::Result<()> {
         drop(readers.stop);
         self.tally.looks += readers.watching.await??.looks;
-        if let Some(duckdb) = readers.duckdb {
-            duckdb.finish().await?;
+        match readers.duckdb {
+            Some(duckdb) => duckdb.finish().await,
+            None => Ok(()),
         }
-        self.judge().await
     }
 
     async fn duckdb_watcher(&self) -> anyhow::Result<Option<Watcher>> {
@@ -172,9 +191,10 @@ impl<'a> Round<'a> {
     async fn befall(&mut self, event: &Event) -> anyhow::Result<()> {
         self.allowed.send_replace(event.committed + self.plan.lead);
         self.reach(event.committed).await?;
-        sleep(Duration::from_millis(event.pause_ms)).await;
+        let claimant = self.wait_for(event.moment).await?;
         match event.what {
             What::Kill { worker, down_ms, again_after_ms } => {
+                let worker = claimant.unwrap_or(worker);
                 self.kill(&[worker], down_ms).await?;
                 if let Some(after_ms) = again_after_ms {
                     sleep(Duration::from_millis(after_ms)).await;
@@ -184,10 +204,27 @@ impl<'a> Round<'a> {
             }
             What::KillAll { down_ms } => self.kill(&self.everyone(), down_ms).await,
             What::Terminate { worker, down_ms } => self.terminate(worker, down_ms).await,
-            What::Freeze { worker, others_commit, longer_ms } => self.freeze(worker, others_commit, longer_ms).await,
+            What::Freeze { worker, others_commit, longer_ms } => {
+                self.freeze(claimant.unwrap_or(worker), others_commit, longer_ms).await
+            }
             What::Broker { how, for_ms, kill } => self.broker_outage(how, for_ms, kill).await,
             What::Store { how, for_ms, kill } => self.store_outage(how, for_ms, kill).await,
         }
+    }
+
+    /// Who made the claim that was waited for, if one was.
+    async fn wait_for(&mut self, moment: Moment) -> anyhow::Result<Option<usize>> {
+        if let Moment::Later(ms) = moment {
+            sleep(Duration::from_millis(ms)).await;
+            return Ok(None);
+        }
+        let (before, deadline) = (self.heads.claims.len(), Instant::now() + CLAIM_AWAITED);
+        while self.heads.claims.len() == before && Instant::now() < deadline {
+            self.heads.committed().await?;
+            tokio::task::yield_now().await;
+        }
+        let newest = self.heads.claims.get(before..).and_then(<[_]>::last);
+        Ok(newest.and_then(|(writer, _)| self.workers.who_wrote(writer)))
     }
 
     fn everyone(&self) -> Vec<usize> {
@@ -196,8 +233,7 @@ impl<'a> Round<'a> {
 
     pub async fn kill(&mut self, whom: &[usize], down_ms: u64) -> anyhow::Result<()> {
         for &worker in whom {
-            self.workers.kill(worker).await?;
-            self.tally.kills += 1;
+            self.tally.kills += u64::from(self.workers.kill(worker).await?);
         }
         sleep(Duration::from_millis(down_ms)).await;
         let waiting = self.sent.len() > self.heads.committed().await?;
@@ -224,7 +260,9 @@ impl<'a> Round<'a> {
         if self.workers.count() == 1 {
             self.workers.hire(Role::Stream)?;
         }
-        self.workers.freeze(worker).await?;
+        if !self.workers.freeze(worker).await? {
+            return Ok(());
+        }
         let before = self.heads.committed().await?;
         self.allowed.send_replace(before + others_commit + self.plan.lead);
         let deadline = Instant::now() + FROZEN;
@@ -312,7 +350,7 @@ impl<'a> Round<'a> {
     async fn end_workers(&mut self) -> anyhow::Result<()> {
         for worker in self.everyone() {
             match self.plan.ending {
-                Ending::Kill => self.workers.kill(worker).await?,
+                Ending::Kill => self.workers.kill(worker).await.map(drop)?,
                 Ending::Terminate => self.workers.end(worker).await?,
             }
         }
@@ -339,17 +377,17 @@ impl<'a> Round<'a> {
         serde_json::from_str(&ran.stdout).with_context(|| format!("`alluvium {command} --json` prints {}", ran.stdout))
     }
 
-    /// What is in the lake, held against what was sent.
-    async fn judge(&mut self) -> anyhow::Result<()> {
-        self.tally.fences = self.workers.read_logs()?;
+    async fn asked_duckdb(&mut self, truth: &Truth) -> anyhow::Result<()> {
+        match &mut self.stand.judge {
+            Some(judge) => judge.judge(self.lake.as_folder().await?, truth).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn read_logs(&mut self) -> anyhow::Result<()> {
         self.heads.committed().await?;
         self.tally.recoveries_ms = self.restarts.iter().filter_map(|(pids, at)| self.recovery(pids, *at)).collect();
-        let truth = self.sent.settle(&self.client, &self.topic, self.plan.partitions).await?;
-        self.tally.records = truth.len() as u64;
-        verdict::compare(&truth, &reader::rows(&self.lake.objects).await?)?;
-        if let Some(judge) = &mut self.stand.judge {
-            judge.judge(self.lake.as_folder().await?, &truth).await?;
-        }
+        self.tally.fences = self.workers.read_logs()?;
         Ok(())
     }
 
@@ -359,20 +397,4 @@ impl<'a> Round<'a> {
         let claims = self.heads.claims.iter().filter(|(writer, _)| theirs(writer));
         claims.map(|(_, committed)| (committed - at).unsigned_abs()).min()
     }
-}
-
-/// Small fetches, small segments and short limits, so that much happens in little time.
-fn pipeline_file(broker: &str, topic: &str, lake: &str, plan: &Plan) -> String {
-    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris");
-    let measurements: String = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
-        .map(|name| format!("[[fields]]\nname = \"{name}\"\ntype = \"float64\"\nnullable = false\n"))
-        .concat();
-    let Plan { roll_rows, roll_age_ms, segment_hours, fetch_wait_ms, .. } = plan;
-    format!(
-        "[source]\nbrokers = \"{broker}\"\ntopic = \"{topic}\"\n\n[[fields]]\nname = \"id\"\ntype = \"int64\"\n\
-         {measurements}\n[model]\npath = \"{model}\"\n\n[lake]\nurl = \"{lake}\"\ndataset = \"{DATASET}\"\n\
-         roll_rows = {roll_rows}\nroll_age = \"{roll_age_ms}ms\"\n\n[limits]\nrecord_bytes = \"4KiB\"\n\
-         fetch_bytes = \"16KiB\"\nfetch_wait = \"{fetch_wait_ms}ms\"\nconnect_timeout = \"3s\"\nrequest_timeout = \"2s\"\n\
-         retry_for = \"30s\"\nsegment_hours = {segment_hours}\n"
-    )
 }

@@ -22,6 +22,8 @@ use super::{
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// A process so young may not have asked for signals yet.
 const YOUNG: Duration = Duration::from_secs(2);
+/// A batch run that had nothing to do is not repeated at once.
+const BATCH_EVERY: Duration = Duration::from_millis(300);
 const SIGTERM: i32 = 15;
 /// What no log may hold: each is a fault, or asks for a person where none is needed.
 const FORBIDDEN: [&str; 4] = ["panicked", "lane stopped", "ended abnormally", " ERROR "];
@@ -88,14 +90,26 @@ impl Workers {
         self.all.get(number)?.child.id()
     }
 
-    pub async fn kill(&mut self, number: usize) -> anyhow::Result<()> {
+    /// The worker that made a claim, if that process still runs.
+    pub fn who_wrote(&self, writer: &str) -> Option<usize> {
+        let pid = writer.split_once('-')?.0.parse().ok();
+        self.all.iter().position(|worker| worker.child.id().is_some() && worker.child.id() == pid)
+    }
+
+    /// Whether it ran until then.
+    pub async fn kill(&mut self, number: usize) -> anyhow::Result<bool> {
         process::kill(&mut self.get(number)?.child).await
     }
 
-    pub async fn freeze(&mut self, number: usize) -> anyhow::Result<()> {
+    /// Whether it ran until then.
+    pub async fn freeze(&mut self, number: usize) -> anyhow::Result<bool> {
         let worker = self.get(number)?;
+        if worker.child.try_wait()?.is_some() {
+            return Ok(false);
+        }
         (worker.frozen, worker.disturbed) = (true, true);
-        process::signal(&worker.child, Signal::Stop).await
+        process::signal(&worker.child, Signal::Stop).await?;
+        Ok(true)
     }
 
     pub async fn thaw(&mut self, number: usize) -> anyhow::Result<()> {
@@ -142,6 +156,9 @@ impl Workers {
                 continue;
             }
             let Some(status) = worker.child.try_wait()? else { continue };
+            if status.success() && worker.started.elapsed() < BATCH_EVERY {
+                continue;
+            }
             tally.gave_up += u64::from(!worker.may_end(status)?);
             self.restart(number)?;
         }
