@@ -6,7 +6,6 @@ use anyhow::Context;
 use clap::Parser;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tempfile::TempDir;
 
 use super::plan::{Name, Place};
 
@@ -127,10 +126,11 @@ impl Args {
         self.program.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_alluvium").into())
     }
 
-    pub fn folder(&self) -> anyhow::Result<TempDir> {
+    /// A new folder for the rounds.
+    pub fn folder(&self) -> anyhow::Result<PathBuf> {
         let within = self.folder.clone().unwrap_or_else(std::env::temp_dir);
         let made = tempfile::Builder::new().prefix("alluvium-chaos-").tempdir_in(&within);
-        made.with_context(|| format!("make a folder in {}", within.display()))
+        Ok(made.with_context(|| format!("make a folder in {}", within.display()))?.keep())
     }
 }
 

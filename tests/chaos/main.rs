@@ -23,14 +23,14 @@ mod verdict;
 mod workers;
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Parser;
-use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::{args::Args, duckdb::Judge, plan::Name, process::Program, round::Stand, tally::Tally};
 
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let played = runtime.context("start the runtime").and_then(|runtime| runtime.block_on(campaign(&args)));
+    let played = runtime.context("start the runtime").and_then(|runtime| runtime.block_on(campaign_or_signal(&args)));
     match played {
         Ok(tally) if tally.failed == 0 => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
@@ -52,32 +52,42 @@ fn main() -> ExitCode {
     }
 }
 
+/// A signal ends the campaign here, so that no process is left behind, stopped or not.
+async fn campaign_or_signal(args: &Args) -> anyhow::Result<Tally> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        played = campaign(args) => played,
+        _ = terminate.recv() => bail!("terminated"),
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+    }
+}
+
 /// Plays the rounds one after the other, and tells what came of them.
 async fn campaign(args: &Args) -> anyhow::Result<Tally> {
     let folder = args.folder()?;
     let mut stand = stand(args)?;
     if let Some(duration) = args.soak {
-        return soaked(&mut stand, duration, args, folder).await;
+        return soaked(&mut stand, duration, args, &folder).await;
     }
     let names = args.names();
     println!("{} rounds from seed {}", names.len(), args.seed);
     let mut tally = Tally::default();
     for name in names {
-        tally += play(&mut stand, name, folder.path()).await;
+        tally += play(&mut stand, name, &folder).await;
     }
     tell(&tally, args)?;
-    if tally.failed > 0 {
-        println!("what is left of the failed rounds is in {}", kept(folder).display());
-    }
+    // Rounds that failed are kept in it, and keep it.
+    let _kept = std::fs::remove_dir(&folder);
     Ok(tally)
 }
 
-async fn soaked(stand: &mut Stand, duration: Duration, args: &Args, folder: TempDir) -> anyhow::Result<Tally> {
-    let (mut tally, verdict) = soak::play(stand, args.seed, duration, folder.path()).await;
+async fn soaked(stand: &mut Stand, duration: Duration, args: &Args, folder: &Path) -> anyhow::Result<Tally> {
+    let (mut tally, verdict) = soak::play(stand, args.seed, duration, folder).await;
     if let Err(error) = verdict {
         tally.failed = 1;
-        println!("FAILED: {error:#}");
-        println!("what is left of it is in {}", kept(folder).display());
+        println!("FAILED: {error:#}; what is left is in {}", folder.display());
+    } else {
+        std::fs::remove_dir_all(folder)?;
     }
     tell(&tally, args)?;
     Ok(tally)
@@ -131,8 +141,4 @@ fn tell(tally: &Tally, args: &Args) -> anyhow::Result<()> {
             .with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())
-}
-
-fn kept(folder: TempDir) -> PathBuf {
-    folder.keep()
 }

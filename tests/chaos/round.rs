@@ -15,7 +15,10 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
 };
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::AbortOnDropHandle,
+};
 use uuid::Uuid;
 
 use super::{
@@ -66,7 +69,7 @@ pub struct Round<'a> {
     pub workers: Workers,
     pub sent: Arc<Log>,
     pub allowed: watch::Sender<usize>,
-    sending: Option<JoinHandle<anyhow::Result<()>>>,
+    sending: Option<AbortOnDropHandle<anyhow::Result<()>>>,
     /// Restarts after which the next claim can only be theirs: the processes' numbers, and when.
     restarts: Vec<(Vec<u32>, i64)>,
     pub tally: Tally,
@@ -113,7 +116,7 @@ impl<'a> Round<'a> {
         Ok(Self {
             heads: Heads::new(&lake, plan.partitions),
             workers: Workers::new(program.clone(), pipeline.clone(), folder),
-            sending: Some(tokio::spawn(sending)),
+            sending: Some(AbortOnDropHandle::new(tokio::spawn(sending))),
             tally: Tally { rounds: 1, ..Tally::default() },
             folder: folder.to_owned(),
             restarts: vec![],
