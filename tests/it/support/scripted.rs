@@ -157,7 +157,7 @@ fn put_i32s(out: &mut Vec<u8>, numbers: &[i32]) {
 }
 
 fn api_versions(out: &mut Vec<u8>) {
-    let spoken = [(FETCH, 4_i16), (LIST_OFFSETS, 1), (METADATA, 1), (API_VERSIONS, 0)];
+    let spoken = [(FETCH, 4_i16), (LIST_OFFSETS, 1), (METADATA, 4), (API_VERSIONS, 0)];
     out.extend(0_i16.to_be_bytes());
     put_i32s(out, &[i32::try_from(spoken.len()).unwrap()]);
     for (api, version) in spoken {
@@ -166,10 +166,10 @@ fn api_versions(out: &mut Vec<u8>) {
 }
 
 fn metadata(out: &mut Vec<u8>, script: &Script, port: u16) {
-    put_i32s(out, &[1, NODE]);
+    put_i32s(out, &[0, 1, NODE]); // no throttling, brokers
     put_string(out, "127.0.0.1");
     put_i32s(out, &[i32::from(port)]);
-    out.extend((-1_i16).to_be_bytes()); // no rack
+    out.extend([-1_i16, -1].iter().flat_map(|none| none.to_be_bytes())); // no rack, no cluster name
     put_i32s(out, &[NODE, 1]); // controller, topics
     out.extend(0_i16.to_be_bytes());
     put_string(out, TOPIC);
