@@ -3,10 +3,12 @@
 pub mod lake;
 pub mod parts;
 pub mod program;
+pub mod proof;
 pub mod s3;
 pub mod scripted;
 pub mod stage;
 pub mod versions;
+pub mod witness;
 
 use std::time::Duration;
 

@@ -1,0 +1,37 @@
+//! The matrix of guarantees: what is promised, against what may come between. Each test begins with its `Proof`.
+
+mod rivals;
+mod undisturbed;
+
+use alluvium::{lake::FileKind, pipeline::Settings};
+
+use crate::support::{
+    lake::{places, rows},
+    proof::Sent,
+    stage::{DATASET, Stage, flower, objects, value},
+};
+
+/// Many small segments, in several files each.
+const SMALL_SEGMENTS: &str = "roll_rows = 50\nroll_age = \"1s\"";
+
+/// Sends `count` records to each of `partitions`, one in ten of them bad; each has an id of its own.
+async fn send_mixed(stage: &Stage, sent: &mut Sent, partitions: i32, count: usize) {
+    for partition in 0..partitions {
+        let first = sent.len();
+        let records: Vec<_> = (first..first + count)
+            .map(|id| if id % 10 == 3 { value(format!("{id} is no flower")) } else { flower(id) })
+            .collect();
+        sent.add(partition, &records);
+        stage.send(partition, records).await;
+    }
+}
+
+/// How many rows of either kind a reader sees.
+async fn visible(settings: &Settings) -> usize {
+    let objects = objects(settings);
+    let mut visible = 0;
+    for kind in [FileKind::Scored, FileKind::Rejected] {
+        visible += rows(&objects, kind, DATASET).await.map_or(0, |rows| places(&rows).len());
+    }
+    visible
+}
