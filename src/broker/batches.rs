@@ -222,3 +222,6 @@ fn malformed(what: impl Into<String>) -> ReadError {
 fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }
+
+#[cfg(test)]
+mod tests;

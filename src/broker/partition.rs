@@ -125,6 +125,11 @@ impl Partition {
         if fetched.begins_late(offset) {
             fetched = self.fetch_from_before(offset, fetched).await?;
         }
+        // A batch's own offset stands outside its checksum. What was written meanwhile is beyond the end that was told.
+        if fetched.high_watermark < fetched.end && self.latest().await? < fetched.end {
+            let cause = Cause::senseless("it holds offsets beyond the partition's end");
+            return Err(self.error(cause, "fetch", Some(offset)));
+        }
         Ok(Batch {
             records: fetched.records,
             range: OffsetRange { start: offset, end: fetched.end },

@@ -10,7 +10,10 @@ use alluvium::{config, lake::FileKind, pipeline::Settings};
 
 use crate::support::{
     lake::{places, rows},
-    scripted::{Answer, PLAIN, Script, Scripted, TOPIC, TRANSACTION_MARKER, batch as record_batch, record},
+    scripted::{
+        Answer, PLAIN, PRODUCER, Script, Scripted, TOPIC, TRANSACTION_MARKER, TRANSACTIONAL, batch as record_batch,
+        record,
+    },
     stage::{DATASET, Running, assert_clean, batch, flower, objects},
     until,
 };
@@ -106,9 +109,30 @@ async fn assert_stops_at_five(bad: impl Fn() -> Vec<u8> + Send + Sync + 'static,
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_marker_stops_the_lane_and_nothing_is_skipped() {
-    let marker = || record_batch(5, 0, TRANSACTION_MARKER, &[record(0, &[0, 0, 0, 1], &[0; 6], &[])]);
-    assert_stops_at_five(marker, "transaction marker").await;
+async fn committed_records_land_and_aborted_ones_never_do_though_fetches_part_them_from_their_marker() {
+    let folder = tempfile::tempdir().unwrap();
+    // Offset 2 is aborted, and a fetch later than its record comes the marker, at 3.
+    let script = Script::fetches(6, |offset| {
+        let flower = |offset| record(0, b"k", &flower(offset).value.unwrap(), &[]);
+        let marker = |kind| [record(0, &[0, 0, 0, kind], &[0; 6], &[])];
+        let one = match offset {
+            0 => record_batch(0, 0, TRANSACTIONAL, &[flower(0)]),
+            1 => record_batch(1, 0, TRANSACTION_MARKER, &marker(1)),
+            2 => record_batch(2, 0, TRANSACTIONAL, &[flower(2)]),
+            3 => record_batch(3, 0, TRANSACTION_MARKER, &marker(0)),
+            4 => record_batch(4, 0, PLAIN, &[flower(4)]),
+            5 => record_batch(5, 0, TRANSACTION_MARKER, &marker(1)),
+            _ => return flowers(6, 6),
+        };
+        Answer::Transactions(one, if offset <= 3 { vec![(PRODUCER, 2)] } else { vec![] })
+    });
+    let scripted = Scripted::start(script).await;
+    let settings = settings(&scripted, folder.path());
+    let summary = batch(settings.clone()).await;
+    assert_eq!((summary.failures, summary.remaining), (vec![], 0));
+    assert_eq!((summary.tally.counts.records, summary.tally.counts.absent), (2, 4));
+    assert_eq!(scored(&settings).await, [(0, 0), (0, 4)]);
+    assert_clean(&settings).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
