@@ -1,10 +1,13 @@
 //! What the tests stand on.
 
+pub mod admin;
+pub mod kafka;
 pub mod lake;
 pub mod parts;
 pub mod program;
 pub mod proof;
 pub mod s3;
+pub mod proxy;
 pub mod scripted;
 pub mod stage;
 pub mod versions;
