@@ -335,6 +335,3 @@ fn to_json(value: &impl Serialize, path: &Path) -> Result<Bytes, LakeError> {
     let json = serde_json::to_vec_pretty(value);
     json.map(Bytes::from).map_err(|e| LakeError::Corrupt { path: path.clone(), reason: e.to_string() })
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,8 +5,7 @@ use std::time::Duration;
 pub mod audit;
 mod claim;
 mod error;
-#[cfg(test)]
-mod faulty;
+mod hold;
 mod layout;
 pub mod ledger;
 pub mod names;

@@ -20,7 +20,7 @@ use object_store::{
 };
 use uuid::Uuid;
 
-use super::LakeError;
+use super::{LakeError, hold};
 use crate::objects::Objects;
 
 /// Larger objects are uploaded in parts, so that one slow request never carries it all.
@@ -31,7 +31,7 @@ const PARTS_IN_FLIGHT_MAX: usize = 4;
 /// How many folders are remembered as durable; beyond that all are forgotten, and synced once more.
 const DURABLE_FOLDERS_MAX: usize = 4096;
 /// Where probes leave their traces for a moment; no dataset can have this name.
-const PROBES: &str = "_probes";
+pub(super) const PROBES: &str = "_probes";
 /// How many creations of one key the probe sends at once; exactly one may win.
 const PROBE_RIVALS: usize = 16;
 
@@ -87,6 +87,7 @@ impl Store {
 
     /// Writes an object, replacing what is there; durable when it returns.
     pub async fn write(&self, path: &Path, bytes: Bytes) -> Result<(), LakeError> {
+        hold::before("write", path).await;
         let written = async {
             if bytes.len() <= SINGLE_PUT_BYTES_MAX {
                 return self.objects.put(path, PutPayload::from(bytes)).await.map(drop);
@@ -97,8 +98,10 @@ impl Store {
             for part in 0..bytes.len().div_ceil(PART_BYTES) {
                 let part = part * PART_BYTES..bytes.len().min((part + 1) * PART_BYTES);
                 upload.wait_for_capacity(PARTS_IN_FLIGHT_MAX).await?;
+                hold::before("part of", path).await;
                 upload.put(bytes.slice(part));
             }
+            hold::before("last part of", path).await;
             upload.finish().await.map(drop)
         };
         written.await.map_err(LakeError::store("write", path))?;
@@ -107,6 +110,7 @@ impl Store {
 
     /// Writes a small object that may be lost in a crash.
     pub async fn write_loosely(&self, path: &Path, bytes: Bytes) -> Result<(), LakeError> {
+        hold::before("hint", path).await;
         self.objects.put(path, bytes.into()).await.map(drop).map_err(LakeError::store("write", path))
     }
 
@@ -117,11 +121,13 @@ impl Store {
     pub async fn create(&self, path: &Path, bytes: Bytes) -> Result<(), LakeError> {
         let failed = |error| LakeError::store("create", path)(error);
         if self.local.is_none() {
+            hold::before("create", path).await;
             let only_create = PutOptions::from(PutMode::Create);
             return self.objects.put_opts(path, bytes.into(), only_create).await.map(drop).map_err(failed);
         }
         let draft = draft_of(path);
         self.write(&draft, bytes).await?;
+        hold::before("create", path).await;
         let only_create = CopyOptions::new().with_mode(CopyMode::Create);
         let created = self.objects.copy_opts(&draft, path, only_create).await.map_err(failed);
         self.remove(&draft).await;
@@ -131,6 +137,7 @@ impl Store {
 
     /// Moves a staged object to its final name. Told apart: moved now, there already, and nowhere to be found.
     pub async fn publish(&self, staged: &Path, path: &Path) -> Result<Published, LakeError> {
+        hold::before("publish", path).await;
         match self.objects.rename(staged, path).await {
             Ok(()) => self.sync(path).await.map(|()| Published::Now),
             Err(StoreError::NotFound { .. }) => match self.objects.head(path).await {
@@ -144,6 +151,7 @@ impl Store {
 
     /// Removes an object that nobody needs; if that fails, the sweep of stale staging has it later.
     pub async fn remove(&self, path: &Path) {
+        hold::before("remove", path).await;
         if let Err(error) = self.objects.delete(path).await
             && !matches!(error, StoreError::NotFound { .. })
         {
@@ -154,6 +162,7 @@ impl Store {
     /// Removes a local folder that has become empty; other stores have no folders.
     pub async fn remove_empty_folder(&self, path: &Path) {
         if let Some(local) = &self.local {
+            hold::before("remove folder", path).await;
             let _ = tokio::fs::remove_dir(local.root.join(path.as_ref())).await;
         }
     }
@@ -195,6 +204,7 @@ impl Store {
     /// Makes a local file and the folders that lead to it durable.
     async fn sync(&self, path: &Path) -> Result<(), LakeError> {
         let Some(local) = self.local.clone() else { return Ok(()) };
+        hold::before("sync", path).await;
         let file = local.root.join(path.as_ref());
         let synced = tokio::task::spawn_blocking(move || local.sync(&file)).await;
         let synced = synced.unwrap_or_else(|panic| Err(io::Error::other(panic)));

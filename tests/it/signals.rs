@@ -1,13 +1,13 @@
 //! Signals to the running program: what was begun is finished, or recovered by the next start.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::Path, time::Duration};
 
 use alluvium::{lake::FileKind, pipeline::Settings};
 use tokio::{net::TcpListener, process::Child};
 
 use crate::support::{
     lake::{places, rows},
-    program::{Ran, command, ended, pipeline_file, run, written},
+    program::{command, ended, pipeline_file, run, signal, written},
     stage::{DATASET, Stage, assert_clean, batch, flower, objects},
     until,
 };
@@ -16,13 +16,6 @@ use crate::support::{
 const SMALL_FETCHES: &str = "[limits]\nfetch_wait = \"10ms\"\nfetch_bytes = \"16KiB\"\n";
 const SMALL_SEGMENTS: &str = "roll_rows = 200\nroll_age = \"200ms\"\n";
 const RECORDS: i64 = 30_000;
-
-fn signal(child: &Child, names: &[&str]) {
-    let pid = child.id().expect("it runs").to_string();
-    for name in names {
-        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
-    }
-}
 
 /// One partition with a backlog, in many small batches.
 async fn backlog() -> Stage {
@@ -56,11 +49,6 @@ async fn assert_next_run_completes(stage: &Stage) {
     assert_clean(&settings).await;
 }
 
-fn figure(ran: &Ran, key: &str) -> i64 {
-    let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}"));
-    summary[key].as_i64().unwrap_or_else(|| panic!("no {key} in {summary}"))
-}
-
 async fn assert_stream_commits_and_exits(name: &str) {
     let stage = backlog().await;
     let child = started("stream", &stage).await;
@@ -70,7 +58,7 @@ async fn assert_stream_commits_and_exits(name: &str) {
     assert!(ran.stderr.contains("stopping: committing what is in hand"), "{ran:?}");
     let settings = stage.settings("lake", "");
     let there = i64::try_from(landed(&settings).await.len()).unwrap();
-    assert_eq!(figure(&ran, "records"), there, "the summary counts what is in the lake");
+    assert_eq!(ran.figure("records"), there, "the summary counts what is in the lake");
     assert_clean(&settings).await;
     assert_next_run_completes(&stage).await;
 }
@@ -113,12 +101,12 @@ async fn an_interrupted_batch_says_what_remains_and_the_next_one_finishes() {
     signal(&child, &["TERM"]);
     let ran = ended(child).await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    let (read, remaining) = (figure(&ran, "records"), figure(&ran, "remaining"));
+    let (read, remaining) = (ran.figure("records"), ran.figure("remaining"));
     assert!(read > 0 && remaining > 0, "{ran:?}");
     assert_eq!(read + remaining, RECORDS);
     let file = stage.folder.path().join("pipeline.toml");
     let next = run(["batch", file.to_str().unwrap(), "--json"]).await;
-    assert_eq!((next.code, figure(&next, "records"), figure(&next, "remaining")), (Some(0), remaining, 0), "{next:?}");
+    assert_eq!((next.code, next.figure("records"), next.figure("remaining")), (Some(0), remaining, 0), "{next:?}");
     assert_next_run_completes(&stage).await;
 }
 

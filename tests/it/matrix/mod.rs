@@ -1,6 +1,11 @@
 //! The matrix of guarantees: what is promised, against what may come between. Each test begins with its `Proof`.
 
+pub mod cuts;
+mod histories;
+mod ledger;
 mod rivals;
+#[cfg(unix)]
+mod steps;
 mod undisturbed;
 
 use alluvium::{lake::FileKind, pipeline::Settings};

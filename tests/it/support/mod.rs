@@ -1,17 +1,19 @@
 //! What the tests stand on.
 
 pub mod admin;
+pub mod faulty;
 pub mod kafka;
 pub mod lake;
 pub mod parts;
 pub mod program;
 pub mod proof;
-pub mod s3;
 pub mod proxy;
+pub mod s3;
 pub mod scripted;
 pub mod stage;
 pub mod versions;
 pub mod witness;
+pub mod writer;
 
 use std::time::Duration;
 

@@ -21,6 +21,15 @@ pub fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Comma
     command
 }
 
+/// Sends signals to the running program, such as `KILL`.
+pub fn signal(child: &Child, names: &[&str]) {
+    let pid = child.id().expect("it runs").to_string();
+    for name in names {
+        let sent = std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+}
+
 /// Runs it to its end.
 pub async fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Ran {
     ended(command(arguments).spawn().unwrap()).await
@@ -44,6 +53,12 @@ pub fn written(stage: &Stage, text: &str) -> PathBuf {
 }
 
 impl Ran {
+    /// A number of the summary that `--json` prints.
+    pub fn figure(&self, key: &str) -> i64 {
+        let summary: serde_json::Value = serde_json::from_str(&self.stdout).unwrap_or_else(|_| panic!("{self:?}"));
+        summary[key].as_i64().unwrap_or_else(|| panic!("no {key} in {summary}"))
+    }
+
     /// Each part stands in stderr, and stdout is empty.
     #[track_caller]
     pub fn assert_refused(&self, code: i32, parts: &[&str]) {

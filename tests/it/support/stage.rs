@@ -87,14 +87,14 @@ impl Stage {
 
     /// The text of a pipeline file; `more` is appended, and may open tables of its own.
     pub fn pipeline(&self, lake: &str, more: &str) -> String {
-        let brokers = self.brokers.split(',').map(|broker| format!("\"{broker}\"")).collect::<Vec<_>>().join(", ");
+        let brokers = &self.brokers;
         let topic = &self.topic;
         let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris");
         let measurements: String = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
             .map(|name| format!("[[fields]]\nname = \"{name}\"\ntype = \"float64\"\n"))
             .concat();
         format!(
-            "[source]\nbrokers = [{brokers}]\ntopic = \"{topic}\"\n\n[[fields]]\nname = \"id\"\ntype = \"int64\"\n\
+            "[source]\nbrokers = \"{brokers}\"\ntopic = \"{topic}\"\n\n[[fields]]\nname = \"id\"\ntype = \"int64\"\n\
              {measurements}\n[model]\npath = \"{model}\"\n\n{more}\n\n[lake]\nurl = \"{lake}\"\ndataset = \"{DATASET}\"\n"
         )
     }
