@@ -10,6 +10,7 @@ use alluvium::{config, lake::FileKind, pipeline::Settings};
 
 use crate::support::{
     lake::{places, rows},
+    proof::{Promise, Proof, Sent},
     scripted::{
         Answer, PLAIN, PRODUCER, Script, Scripted, TOPIC, TRANSACTION_MARKER, TRANSACTIONAL, batch as record_batch,
         record,
@@ -25,7 +26,7 @@ fn settings(scripted: &Scripted, lake: &Path) -> Settings {
         .map(|name| format!("[[fields]]\nname = \"{name}\"\ntype = \"float64\"\n"))
         .concat();
     let text = format!(
-        "[source]\nbrokers = \"{}\"\ntopic = \"{TOPIC}\"\n{fields}[event_time]\nearliest = \"1970-01-01T00:00:00Z\"\n\
+        "[source]\nbrokers = \"{}\"\ntopic = \"{TOPIC}\"\n[[fields]]\nname = \"id\"\ntype = \"int64\"\n{fields}[event_time]\nearliest = \"1970-01-01T00:00:00Z\"\n\
          [model]\npath = \"{model}\"\n[limits]\nfetch_wait = \"10ms\"\npartitions_refresh = \"1s\"\n\
          [lake]\nurl = \"{}\"\ndataset = \"{DATASET}\"\nroll_age = \"100ms\"\n",
         scripted.address,
@@ -167,4 +168,35 @@ async fn an_offset_out_of_range_that_passes_opens_the_lane_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn storage_errors_of_the_broker_lose_nothing() {
     assert_goes_on_after(56, 3).await;
+}
+
+/// A byte flipped anywhere behind a batch's own offset, which no checksum guards for any reader of Kafka.
+fn flipped(mut batches: Vec<u8>, random: u64) -> Vec<u8> {
+    let length = u64::try_from(batches.len()).unwrap() - 8;
+    let at = usize::try_from(8 + random % length).unwrap();
+    batches[at] ^= 1 << (random / length % 8);
+    batches
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_with_flipped_bits_end_in_an_error_or_in_the_records_that_were_sent() {
+    let proof = Proof::of("hostile bytes", &[Promise::L2, Promise::NoneLost, Promise::NoneDoubled]);
+    let folder = tempfile::tempdir().unwrap();
+    let asked = AtomicI64::new(0);
+    // Three of four answers are spoiled, each at another place; the fourth is sound.
+    let script = Script::fetches(60, move |offset| {
+        let number = asked.fetch_add(1, SeqCst).unsigned_abs();
+        match flowers(offset, 60.min(offset + 10)) {
+            Answer::Records(batches) if number % 4 != 0 && !batches.is_empty() => {
+                Answer::Records(flipped(batches, number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20))
+            }
+            sound => sound,
+        }
+    });
+    let scripted = Scripted::start(script).await;
+    let settings = settings(&scripted, folder.path());
+    until("all is read, run after run", async || batch(settings.clone()).await.remaining == 0).await;
+    let mut sent = Sent::default();
+    sent.add(0, &(0..60).map(flower).collect::<Vec<_>>());
+    proof.lake(&objects(&settings), &sent).await;
 }

@@ -17,10 +17,10 @@ use crate::support::{
 };
 
 /// Many small segments, in several files each.
-const SMALL_SEGMENTS: &str = "roll_rows = 50\nroll_age = \"1s\"";
+pub const SMALL_SEGMENTS: &str = "roll_rows = 50\nroll_age = \"1s\"";
 
 /// Sends `count` records to each of `partitions`, one in ten of them bad; each has an id of its own.
-async fn send_mixed(stage: &Stage, sent: &mut Sent, partitions: i32, count: usize) {
+pub async fn send_mixed(stage: &Stage, sent: &mut Sent, partitions: i32, count: usize) {
     for partition in 0..partitions {
         let first = sent.len();
         let records: Vec<_> = (first..first + count)
@@ -32,7 +32,7 @@ async fn send_mixed(stage: &Stage, sent: &mut Sent, partitions: i32, count: usiz
 }
 
 /// How many rows of either kind a reader sees.
-async fn visible(settings: &Settings) -> usize {
+pub async fn visible(settings: &Settings) -> usize {
     let objects = objects(settings);
     let mut visible = 0;
     for kind in [FileKind::Scored, FileKind::Rejected] {

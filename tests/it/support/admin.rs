@@ -10,9 +10,7 @@ use rskafka::{
     },
     messenger::Messenger,
     protocol::{
-        messages::{
-            CreateTopicConfig, CreateTopicRequest, CreateTopicsRequest, MetadataRequest, MetadataRequestTopic,
-        },
+        messages::{CreateTopicConfig, CreateTopicRequest, CreateTopicsRequest, MetadataRequest, MetadataRequestTopic},
         primitives::{Boolean, Int16, Int32, NullableString, String_},
     },
 };

@@ -27,7 +27,7 @@ const KEEPER: &str =
 const COMMON: &str = "
 process.roles=broker,controller
 controller.listener.names=CONTROLLER
-auto.create.topics.enable=false
+auto.create.topics.enable=true
 group.initial.rebalance.delay.ms=0
 num.network.threads=2
 num.io.threads=2
@@ -93,7 +93,8 @@ impl Kafka {
         for mut format in formats {
             assert!(format.wait().unwrap().success(), "the storage can be formatted");
         }
-        let nodes = ports.iter().zip(settings).map(|((port, _), settings)| Node { port: *port, settings, keeper: None });
+        let nodes =
+            ports.iter().zip(settings).map(|((port, _), settings)| Node { port: *port, settings, keeper: None });
         let mut this = Self { nodes: nodes.collect(), folder };
         (0..this.nodes.len()).for_each(|node| this.restart(node));
         this.wait_until_ready().await;
@@ -172,7 +173,9 @@ impl Drop for Keeper {
 fn jars() -> Option<PathBuf> {
     let found = env::var_os("ALLUVIUM_TEST_KAFKA").map(PathBuf::from).filter(|jars| jars.is_dir());
     let java = || Command::new("java").arg("-version").stderr(Stdio::null()).status().is_ok_and(|ran| ran.success());
-    found.filter(|_| java()).or_else(|| parts::missing("Apache Kafka (ALLUVIUM_TEST_KAFKA names no folder of its jars)"))
+    found
+        .filter(|_| java())
+        .or_else(|| parts::missing("Apache Kafka (ALLUVIUM_TEST_KAFKA names no folder of its jars)"))
 }
 
 fn java(jars: &Path) -> Vec<String> {

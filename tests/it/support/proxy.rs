@@ -21,9 +21,9 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    pub fn start(listener: TcpListener, target: String, breaks: impl IntoIterator<Item = usize>) -> Self {
+    pub fn start(listener: TcpListener, target: String) -> Self {
         let address = listener.local_addr().unwrap();
-        let breaks = Arc::new(Mutex::new(breaks.into_iter().collect::<VecDeque<_>>()));
+        let breaks = Arc::new(Mutex::new(VecDeque::new()));
         let planned = breaks.clone();
         let serving = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -32,6 +32,11 @@ impl Proxy {
             }
         });
         Self { address, breaks, _serving: AbortOnDropHandle::new(serving) }
+    }
+
+    /// The next connections break after so many bytes each.
+    pub fn break_after(&self, bytes: impl IntoIterator<Item = usize>) {
+        self.breaks.lock().unwrap().extend(bytes);
     }
 
     /// How many connections are still to break.

@@ -81,6 +81,14 @@ impl Stage {
         }
     }
 
+    /// Takes the topic from a broker that others use too.
+    pub async fn leave(&self) {
+        let admin = self.admin().await;
+        if self.behind != Behind::Embedded && admin.knows(&self.topic).await {
+            admin.delete(&self.topic).await;
+        }
+    }
+
     pub async fn admin(&self) -> Admin {
         Admin::connect(&self.brokers).await.unwrap()
     }
@@ -176,6 +184,11 @@ impl Running {
 
     pub async fn stop(self) -> Summary {
         self.stop.cancel();
+        self.ended().await
+    }
+
+    /// Waits until it ends by itself, as it does when its last lane has.
+    pub async fn ended(self) -> Summary {
         tokio::time::timeout(LIMIT, self.task).await.expect("the stream stops").unwrap()
     }
 }
