@@ -160,6 +160,7 @@ async fn leaders_that_move_and_brokers_that_are_lost_lose_and_double_nothing() {
     let Some(mut kafka) = Kafka::start(setup).await else { return proof.left_out() };
     let stage = Stage::at(&kafka.brokers(), TOPIC).await;
     stage.broker.create_topic(TOPIC, 1, 3).await.unwrap();
+    kafka.wait_until_all_know(TOPIC).await;
     let settings = stage.limited("lake", IMPATIENT, SMALL_SEGMENTS);
     let witness = Witness::of(&objects(&settings), DATASET);
     let running = Running::start(settings.clone()).await;

@@ -36,7 +36,7 @@ message.max.bytes=20971520
 log.cleaner.dedupe.buffer.size=4194304
 log.cleaner.backoff.ms=200
 log.initial.task.delay.ms=200
-log.retention.check.interval.ms=500
+log.retention.ms=-1
 offsets.topic.num.partitions=1
 transaction.state.log.num.partitions=1
 broker.session.timeout.ms=3000
@@ -124,6 +124,17 @@ impl Kafka {
 
     pub fn signal(&self, node: usize, name: &str) {
         self.nodes[node].keeper.as_ref().expect("it runs").signal(name);
+    }
+
+    /// Until every broker knows the topic, and each of its replicas is in sync.
+    pub async fn wait_until_all_know(&self, topic: &str) {
+        for node in 0..self.nodes.len() {
+            until("the broker knows the topic", async || {
+                let Ok(admin) = Admin::connect(&self.address(node)).await else { return false };
+                admin.leadership(topic).await.is_some_and(|led| led.in_sync == self.nodes.len())
+            })
+            .await;
+        }
     }
 
     /// Until all brokers are there.

@@ -44,13 +44,13 @@ impl Stage {
     pub async fn new(partitions: i32) -> Self {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let embedded = EmbeddedBroker::start(any, EmbeddedStorage::Memory).await.unwrap();
-        let mut stage = Self::at(&embedded.address().to_string(), TOPIC).await;
-        stage._embedded = Some(embedded);
+        let brokers = embedded.address().to_string();
+        let stage = Self { _embedded: Some(embedded), behind: Behind::Embedded, ..Self::at(&brokers, TOPIC).await };
         stage.broker.create_topic(TOPIC, partitions, 1).await.unwrap();
         stage
     }
 
-    /// The same on another broker, with a topic of its own; `None` where there is no such broker, which is said.
+    /// The same on any broker, with a topic of its own; `None` where there is no such broker, which is said.
     pub async fn on(behind: Behind, partitions: i32) -> Option<Self> {
         let brokers = match behind {
             Behind::Embedded => return Some(Self::new(partitions).await),
@@ -62,7 +62,7 @@ impl Stage {
         Some(stage)
     }
 
-    /// On brokers that are there already; the topic is the test's affair.
+    /// On a Kafka that is there already; the topic is the test's affair.
     pub async fn at(brokers: &str, topic: &str) -> Self {
         let limits = BrokerLimits {
             connect_timeout: Duration::from_secs(30),
@@ -72,7 +72,7 @@ impl Stage {
         };
         let named: Vec<_> = brokers.split(',').map(str::to_owned).collect();
         Self {
-            behind: Behind::Embedded,
+            behind: Behind::Kafka,
             brokers: brokers.into(),
             topic: topic.into(),
             broker: Broker::connect(&named, limits).await.unwrap(),
