@@ -20,6 +20,7 @@ const LIKENESS_MIN: f64 = 0.8;
 
 /// Why a call failed, without where.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something else that a caller asks")]
 pub(super) struct Cause {
     pub(super) kind: BrokerErrorKind,
     pub(super) text: String,
@@ -29,6 +30,8 @@ pub(super) struct Cause {
     /// The broker doesn't know the topic or partition, which just after its creation or a restart may pass.
     pub(super) unknown_topic: bool,
     pub(super) topic_exists: bool,
+    /// What stands at the offset can't be read.
+    pub(super) unreadable: bool,
 }
 
 impl Cause {
@@ -40,6 +43,7 @@ impl Cause {
             connection_lost: false,
             unknown_topic: false,
             topic_exists: false,
+            unreadable: false,
         }
     }
 
@@ -139,6 +143,7 @@ impl Cause {
             cause: self.text,
             remedy: self.remedy,
             unknown_topic: self.unknown_topic,
+            unreadable: self.unreadable,
         }
     }
 }
@@ -221,8 +226,12 @@ fn of_request(error: &RequestError) -> Cause {
     }
 }
 
-/// Says what is in the way, as well as can be known.
 pub(super) fn undecodable(text: &str) -> Cause {
+    Cause { unreadable: true, ..in_the_way(text) }
+}
+
+/// Says what is in the way, as well as can be known.
+fn in_the_way(text: &str) -> Cause {
     if text.contains("out of range integral type conversion") {
         Cause::person(
             format!("a record has a header without a value (null), which is not supported; {NOTHING_SKIPPED}"),

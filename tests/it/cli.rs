@@ -13,8 +13,10 @@ use crate::support::{
     stage::Stage,
 };
 
-const COMMANDS: [&str; 12] =
-    ["demo", "stream", "batch", "rescore", "check", "audit", "train", "score", "models", "produce", "draw", "broker"];
+const COMMANDS: [&str; 14] = [
+    "demo", "stream", "batch", "rescore", "check", "audit", "doctor", "expire", "train", "score", "models", "produce",
+    "draw", "broker",
+];
 const IRIS_CSV: &str = "models/iris/data/iris.csv";
 
 /// Every file below a folder with its bytes.

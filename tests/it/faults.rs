@@ -187,7 +187,7 @@ async fn frames_with_flipped_bits_end_in_an_error_or_in_the_records_that_were_se
     let script = Script::fetches(60, move |offset| {
         let number = asked.fetch_add(1, SeqCst).unsigned_abs();
         match flowers(offset, 60.min(offset + 10)) {
-            Answer::Records(batches) if number % 4 != 0 && !batches.is_empty() => {
+            Answer::Records(batches) if !number.is_multiple_of(4) && !batches.is_empty() => {
                 Answer::Records(flipped(batches, number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20))
             }
             sound => sound,
@@ -197,6 +197,6 @@ async fn frames_with_flipped_bits_end_in_an_error_or_in_the_records_that_were_se
     let settings = settings(&scripted, folder.path());
     until("all is read, run after run", async || batch(settings.clone()).await.remaining == 0).await;
     let mut sent = Sent::default();
-    sent.add(0, &(0..60).map(flower).collect::<Vec<_>>());
+    sent.add(0, (0..60).map(flower).collect::<Vec<_>>());
     proof.lake(&objects(&settings), &sent).await;
 }

@@ -52,10 +52,10 @@ fn marker(offset: i64, kind: Option<u8>) -> Vec<u8> {
     let key = kind.map(|kind| vec![0, 0, 0, kind]);
     let mut marker = transactional(offset, if key.is_some() { &[0] } else { &[] });
     if let ControlBatchOrRecords::Records(records) = &mut marker.records {
-        records.iter_mut().for_each(|record| {
+        for record in records {
             record.key.clone_from(&key);
             record.headers.clear();
-        });
+        }
     }
     let mut bytes = bytes(&marker);
     bytes[22] |= 1 << 5;

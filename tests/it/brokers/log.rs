@@ -236,7 +236,7 @@ async fn a_header_without_a_value_stops_the_lane_right_there() {
         assert_eq!(summary.remaining, 5);
     }
     let mut sent = Sent::default();
-    sent.add(0, &(0..5).map(flower).collect::<Vec<_>>());
+    sent.add(0, (0..5).map(flower).collect::<Vec<_>>());
     proof.lake(&objects(&settings), &sent).await;
     stage.leave().await;
 }

@@ -205,6 +205,8 @@ async fn in_the_topic(kafka: &Kafka, count: &Sent) -> Sent {
     let records = Admin::connect(&kafka.brokers()).await.unwrap().read(TOPIC, 0).await;
     assert!(records.len() >= count.len(), "{} of {} records are in the topic", records.len(), count.len());
     let mut sent = Sent::default();
-    records.iter().for_each(|record| sent.at(0, record.offset, record));
+    for record in &records {
+        sent.at(0, record.offset, record);
+    }
     sent
 }

@@ -8,7 +8,10 @@ mod rivals;
 mod steps;
 mod undisturbed;
 
+use std::sync::Arc;
+
 use alluvium::{lake::FileKind, pipeline::Settings};
+use object_store::ObjectStore;
 
 use crate::support::{
     lake::{places, rows},
@@ -33,10 +36,13 @@ pub async fn send_mixed(stage: &Stage, sent: &mut Sent, partitions: i32, count: 
 
 /// How many rows of either kind a reader sees.
 pub async fn visible(settings: &Settings) -> usize {
-    let objects = objects(settings);
+    visible_in(&objects(settings)).await
+}
+
+pub async fn visible_in(objects: &Arc<dyn ObjectStore>) -> usize {
     let mut visible = 0;
     for kind in [FileKind::Scored, FileKind::Rejected] {
-        visible += rows(&objects, kind, DATASET).await.map_or(0, |rows| places(&rows).len());
+        visible += rows(objects, kind, DATASET).await.map_or(0, |rows| places(&rows).len());
     }
     visible
 }

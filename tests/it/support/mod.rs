@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod faulty;
+pub mod foreign;
 pub mod kafka;
 pub mod lake;
 pub mod parts;

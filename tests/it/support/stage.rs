@@ -172,9 +172,25 @@ pub struct Running {
 impl Running {
     pub async fn start(settings: Settings) -> Self {
         let stop = CancellationToken::new();
-        let pipeline = Arc::new(Pipeline::open(settings, Mode::Stream, stop.clone()).await.unwrap());
+        Self::run(Pipeline::open(settings, Mode::Stream, stop.clone()).await.unwrap(), stop)
+    }
+
+    /// With the lake in a store of the test's own.
+    pub async fn over(store: Store, settings: Settings) -> Self {
+        let stop = CancellationToken::new();
+        Self::run(Pipeline::over(store, settings, Mode::Stream, stop.clone()).await.unwrap(), stop)
+    }
+
+    fn run(pipeline: Pipeline, stop: CancellationToken) -> Self {
+        let pipeline = Arc::new(pipeline);
         let running = pipeline.clone();
         Self { pipeline, stop, task: tokio::spawn(async move { running.run().await.unwrap() }) }
+    }
+
+    /// As a kill would: nothing is finished, and nothing is told.
+    pub async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
     }
 
     /// How many records it has committed.
