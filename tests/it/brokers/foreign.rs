@@ -1,15 +1,11 @@
 //! Producers that share nothing with Alluvium: librdkafka behind kcat, and behind Python.
 
-use std::{
-    collections::BTreeMap,
-    io::Write as _,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use alluvium::{lake::FileKind, pipeline::Settings, record::Record};
 use arrow::{array::AsArray, datatypes::TimestampMillisecondType};
 
+use super::{told_by, told_by_python};
 use crate::support::{
     kafka::Kafka,
     lake::{binaries, places, rows},
@@ -66,10 +62,8 @@ async fn what_python_sends_lands_with_the_brokers_time_where_the_topic_says_so()
 async fn from_python(proof: &Proof, time: &str) -> bool {
     let Some(python) = parts::python_with("confluent_kafka") else { return false };
     let Some(stage) = stage_with(2, time).await else { return false };
-    let ran = Command::new(python).args(["-c", PRODUCE, &stage.brokers, &stage.topic]).output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let (mut sent, mut told) = (Sent::default(), BTreeMap::new());
-    for line in String::from_utf8(ran.stdout).unwrap().lines() {
+    for line in told_by_python(&python, PRODUCE, &stage).await.lines() {
         let (partition, offset, time_ms, key, text): (i32, i64, i64, Option<String>, String) =
             serde_json::from_str(line).unwrap();
         sent.at(partition, offset, &value(text));
@@ -116,7 +110,7 @@ async fn what_kcat_sends_lands_whatever_the_compression() {
         let records: Vec<Record> =
             (0..100).map(|n| if n == 50 { value("no flower") } else { flower(batch * 100 + n) }).collect();
         sent.add(0, &records);
-        kcat_sends(&kcat, &stage, compression, &records);
+        kcat_sends(&kcat, &stage, compression, &records).await;
     }
     let settings = stage.settings("lake", "");
     assert_eq!(batch(settings.clone()).await.failures, Vec::<String>::new());
@@ -126,16 +120,11 @@ async fn what_kcat_sends_lands_whatever_the_compression() {
     stage.leave().await;
 }
 
-fn kcat_sends(kcat: &Path, stage: &Stage, compression: &str, records: &[Record]) {
-    let mut sender = Command::new(kcat);
-    sender.args(["-P", "-b", &stage.brokers, "-t", &stage.topic, "-p", "0", "-z", compression]);
-    sender.args(["-k", "a key", "-H", "trace=1", "-H", "empty="]).stdin(Stdio::piped());
-    let mut sender = sender.spawn().unwrap();
-    let mut lines = sender.stdin.take().unwrap();
-    for record in records {
-        lines.write_all(record.value.as_deref().unwrap()).unwrap();
-        lines.write_all(b"\n").unwrap();
-    }
-    drop(lines);
-    assert!(sender.wait().unwrap().success());
+async fn kcat_sends(kcat: &Path, stage: &Stage, compression: &str, records: &[Record]) {
+    let lines: Vec<_> = records.iter().map(|record| record.value.as_deref().unwrap()).collect();
+    let file = stage.folder.path().join("lines");
+    std::fs::write(&file, lines.join(&b'\n')).unwrap();
+    let to = ["-P", "-b", &stage.brokers, "-t", &stage.topic, "-p", "0", "-z", compression];
+    let with = ["-k", "a key", "-H", "trace=1", "-H", "empty=", "-l", file.to_str().unwrap()];
+    told_by(kcat, to.into_iter().chain(with)).await;
 }

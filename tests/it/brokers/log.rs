@@ -4,10 +4,10 @@ use std::path::Path;
 
 use alluvium::{lake::FileKind, record::Record};
 
+use super::told_by_python;
 use crate::{
     matrix::SMALL_SEGMENTS,
     support::{
-        LIMIT,
         kafka::Kafka,
         lake::{numbers, rows},
         parts,
@@ -129,12 +129,8 @@ async fn of_transactions_the_committed_records_land_and_the_others_never() {
 }
 
 async fn transactions(python: &Path, stage: &Stage) -> Sent {
-    let mut script = tokio::process::Command::new(python);
-    script.args(["-c", TRANSACTIONS, &stage.brokers, &stage.topic]).kill_on_drop(true);
-    let ran = tokio::time::timeout(LIMIT, script.output()).await.expect("it ends").unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let mut sent = Sent::default();
-    for line in String::from_utf8(ran.stdout).unwrap().lines() {
+    for line in told_by_python(python, TRANSACTIONS, stage).await.lines() {
         let (offset, text): (i64, String) = serde_json::from_str(line).unwrap();
         sent.at(0, offset, &value(text));
     }
@@ -225,9 +221,7 @@ async fn a_header_without_a_value_stops_the_lane_right_there() {
     let proof = Proof::of("headers without a value", &[Promise::L2, Promise::NoneLost, Promise::NoneDoubled]);
     let Some(python) = parts::python_with("confluent_kafka") else { return proof.left_out() };
     let Some(stage) = stage_with(&[]).await else { return proof.left_out() };
-    let mut script = tokio::process::Command::new(python);
-    script.args(["-c", NULL_HEADER, &stage.brokers, &stage.topic]);
-    assert!(script.status().await.unwrap().success());
+    told_by_python(&python, NULL_HEADER, &stage).await;
     let settings = stage.settings("lake", "");
     for _ in 0..2 {
         let summary = batch(settings.clone()).await;

@@ -6,6 +6,12 @@ mod suite;
 #[cfg(unix)]
 mod trouble;
 
+use std::ffi::OsStr;
+
+use tokio::process::Command;
+
+use crate::support::{LIMIT, stage::Stage};
+
 /// Where brokers differ in what a reader of them can promise; each line stands in `docs/guarantees.md`.
 const DIFFERENCES: &[&str] = &[
     "The embedded broker has no transactions and no compaction, and keeps every record.",
@@ -22,4 +28,18 @@ fn the_page_of_guarantees_names_the_differences_between_brokers() {
     for difference in DIFFERENCES {
         assert!(page.contains(difference), "docs/guarantees.md lacks: {difference}");
     }
+}
+
+/// Runs another's program to its end, and gives what it printed.
+async fn told_by<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, arguments: impl IntoIterator<Item = S>) -> String {
+    let mut command = Command::new(program);
+    let ran = tokio::time::timeout(LIMIT, command.args(arguments).kill_on_drop(true).output());
+    let ran = ran.await.expect("it ends").unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).unwrap()
+}
+
+/// Runs a script that is given the stage's brokers and topic.
+async fn told_by_python(python: &std::path::Path, script: &str, stage: &Stage) -> String {
+    told_by(python, ["-c", script, &stage.brokers, &stage.topic]).await
 }
