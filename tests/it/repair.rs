@@ -163,7 +163,7 @@ async fn the_doctor_tells_of_a_topic_that_was_created_again_and_its_way_on_is_a_
     stage.send_flowers(2, 100).await;
     let file = pipeline_file(&stage, "", "");
     run(["batch", text(&file)]).await.assert_told(0, &["scored       200"]);
-    let admin = rskafka::client::ClientBuilder::new(vec![stage.embedded.address().to_string()]).build().await.unwrap();
+    let admin = rskafka::client::ClientBuilder::new(vec![stage.brokers.clone()]).build().await.unwrap();
     admin.controller_client().unwrap().delete_topic(TOPIC, 5_000).await.unwrap();
     stage.broker.create_topic(TOPIC, 1, 1).await.unwrap();
     stage.send_flowers(1, 30).await;
@@ -302,7 +302,7 @@ async fn the_doctor_goes_on_without_a_broker_and_says_so() {
     let file = pipeline_file(&stage, "[limits]\nconnect_timeout = \"500ms\"\n", "");
     run(["batch", text(&file)]).await.assert_told(0, &["scored       10"]);
     let dead = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
-    let without = fs::read_to_string(&file).unwrap().replace(&stage.embedded.address().to_string(), &dead);
+    let without = fs::read_to_string(&file).unwrap().replace(&stage.brokers, &dead);
     let file = written(&stage, &without);
     run(["doctor", text(&file)])
         .await
