@@ -6,6 +6,7 @@
 mod change;
 mod fetch;
 mod memory;
+pub mod place;
 mod status;
 mod works;
 
@@ -13,22 +14,22 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt};
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{OnceCell, Semaphore, watch},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-use self::works::Work;
 pub use self::{
     fetch::{FetchSettings, Fetched},
     memory::{Memory, Share},
     status::{Status, Tally},
     works::Works,
 };
+use self::{place::Kept, works::Work};
 use crate::{
     broker::{BrokerError, BrokerErrorKind, Partition, Start},
     decode::DecodeError,
-    lake::{Claim, Fingerprint, Head, LakeError, Ledger, Outcome, Roll, Segment},
+    lake::{Claim, LakeError, Ledger, Outcome, Roll, Segment},
     model::ModelError,
     offset::OffsetRange,
 };
@@ -40,7 +41,8 @@ pub struct Limits {
     pub memory_bytes_max: usize,
     /// From the first signal to the end of the process.
     pub stop_timeout: Duration,
-    /// How long a batch run keeps retrying what a retry may mend; a stream never gives up.
+    /// How long a batch run keeps retrying what a retry may mend. A stream does so for ever, but as long as this when the
+    /// store refuses its credentials.
     pub retry_for_max: Duration,
     /// How often a stream looks for new partitions.
     pub partitions_refresh: Duration,
@@ -65,6 +67,8 @@ pub struct Lane {
     pub stop: CancellationToken,
     pub share: Share,
     pub status: Arc<Status>,
+    /// Set once stale staging was swept: it needs a listing, which is not made again whenever the lane is opened again.
+    pub swept: OnceCell<usize>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +111,12 @@ impl LaneError {
             _ => false,
         }
     }
+
+    /// Whether the store refused the credentials: worth some tries, not endless ones.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Lake(error) if error.is_refusal())
+    }
 }
 
 /// Runs the lane from where the ledger stands until it is told to stop, or to `until`.
@@ -130,47 +140,19 @@ async fn open(lane: &Lane, partition: &Partition) -> Result<i64, LaneError> {
         Some(genesis) => genesis,
         None => lane.ledger.begin(&lane.topic, partition.start_offset(lane.start).await?).await?,
     };
-    if genesis.topic != *lane.topic {
-        let topic = lane.topic.to_string();
-        return Err(LaneError::OtherTopic { begun_from: genesis.topic, topic });
-    }
+    place::same_name(&genesis, &lane.topic)?;
     loop {
         let head = lane.ledger.head(&genesis).await?;
-        lane.ledger.sweep(head.newest.as_ref()).await?;
-        let (earliest, latest) = (partition.earliest().await?, partition.latest().await?);
-        lane.status.opened(head.position, latest);
+        lane.swept.get_or_try_init(|| lane.ledger.sweep(head.newest.as_ref())).await?;
+        let kept = Kept::of(partition).await?;
+        lane.status.opened(head.position, kept.latest);
         head.newest.iter().for_each(|claim| change::found(lane, claim));
-        same_topic_still(lane, partition, &head, earliest, latest).await?;
+        place::same_topic_still(lane.ledger.id().generation, partition, &head, kept).await?;
         let goal = lane.until.unwrap_or(i64::MAX);
-        if earliest <= head.position || head.position >= goal {
+        if kept.earliest <= head.position || head.position >= goal {
             return Ok(head.position);
         }
-        claim_gap(lane, OffsetRange { start: head.position, end: earliest.min(goal) }).await?;
-    }
-}
-
-/// Law L10: what the newest claim saw last must still be there, or be gone with everything before it.
-async fn same_topic_still(
-    lane: &Lane,
-    partition: &Partition,
-    head: &Head,
-    earliest: i64,
-    latest: i64,
-) -> Result<(), LaneError> {
-    let generation = lane.ledger.id().generation;
-    let recreated = |evidence| Err(LaneError::Recreated { evidence, generation });
-    let Head { position, newest } = head;
-    if *position > latest {
-        return recreated(format!("the lake holds offsets up to {position} and the topic ends at {latest}"));
-    }
-    let Some(seen) = newest.as_ref().and_then(|claim| claim.fingerprint).filter(|seen| seen.offset >= earliest) else {
-        return Ok(());
-    };
-    match partition.record_at(seen.offset).await? {
-        Some(record) if Fingerprint::of(&record) != seen => {
-            recreated(format!("offset {} holds another record than the one in the lake", seen.offset))
-        }
-        _ => Ok(()),
+        claim_gap(lane, OffsetRange { start: head.position, end: kept.earliest.min(goal) }).await?;
     }
 }
 

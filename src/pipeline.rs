@@ -11,7 +11,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::{
-    sync::Semaphore,
+    sync::{OnceCell, Semaphore},
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
@@ -29,6 +29,7 @@ use crate::{
     telemetry::chain,
 };
 
+pub mod doctor;
 mod models;
 mod past;
 
@@ -137,8 +138,18 @@ pub struct Progress {
 impl Pipeline {
     /// Loads the model, reaches the broker, and probes the store; whatever can't work fails here.
     pub async fn open(settings: Settings, mode: Mode, stop: CancellationToken) -> Result<Self, PipelineError> {
-        let models = Arc::new(Models::load(&settings).await?);
         let store = Store::open(&settings.lake.url)?;
+        Self::over(store, settings, mode, stop).await
+    }
+
+    /// The same over a store that is open already, whatever the settings name.
+    pub async fn over(
+        store: Store,
+        settings: Settings,
+        mode: Mode,
+        stop: CancellationToken,
+    ) -> Result<Self, PipelineError> {
+        let models = Arc::new(Models::load(&settings).await?);
         store.probe().await?;
         let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
         let memory = Memory::new(settings.limits.memory_bytes_max);
@@ -210,6 +221,7 @@ impl Pipeline {
             stop: self.stop.clone(),
             share: self.memory.share(),
             status,
+            swept: OnceCell::new(),
         }
     }
 
@@ -248,10 +260,12 @@ impl Pipeline {
         follows.then(|| AbortOnDropHandle::new(tokio::spawn(async move { models.follow(every).await })))
     }
 
-    /// A batch gives a lane up in the end; a stream never does.
+    /// A batch gives a lane up in the end; a stream does so only where its credentials are refused.
     fn supervised(&self, lane: Lane) -> impl Future<Output = Result<(), String>> + use<> {
-        let retry_for = (self.mode != Mode::Stream).then_some(self.settings.limits.retry_for_max);
-        supervise(lane, self.broker.clone(), retry_for)
+        let retry_for_max = self.settings.limits.retry_for_max;
+        let patience =
+            Patience { failing: (self.mode != Mode::Stream).then_some(retry_for_max), refused: retry_for_max };
+        supervise(lane, self.broker.clone(), patience)
     }
 
     async fn new_partitions(&self, topic: &str) -> Vec<i32> {
@@ -292,21 +306,47 @@ fn writer_name() -> Arc<str> {
     format!("{}-{}", std::process::id(), &run[..8]).into()
 }
 
-/// Keeps a lane going: what a retry may mend is tried again from the ledger, for `retry_for` or for ever.
-async fn supervise(lane: Lane, broker: Broker, retry_for: Option<Duration>) -> Result<(), String> {
+/// How long a lane is tried again while it gets nowhere.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// For ever, if none.
+    failing: Option<Duration>,
+    refused: Duration,
+}
+
+/// How long a lane has been getting nowhere.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stuck {
+    failing: Option<Instant>,
+    refused: Option<Instant>,
+}
+
+impl Stuck {
+    /// Whether one failure more is one too many.
+    fn ends_with(&mut self, error: &LaneError, patience: Patience) -> bool {
+        let failing_for = self.failing.get_or_insert_with(Instant::now).elapsed();
+        if !error.is_refusal() {
+            self.refused = None;
+        }
+        let refused_for = error.is_refusal().then(|| self.refused.get_or_insert_with(Instant::now).elapsed());
+        let over = |limit: Option<Duration>| limit.is_some_and(|limit| failing_for >= limit);
+        !error.is_transient() || over(patience.failing) || refused_for.is_some_and(|time| time >= patience.refused)
+    }
+}
+
+/// Keeps a lane going: what a retry may mend is tried again from the ledger, as long as there is patience.
+async fn supervise(lane: Lane, broker: Broker, patience: Patience) -> Result<(), String> {
     let id = lane.ledger.id().clone();
-    let mut failing = None;
+    let mut stuck = Stuck::default();
     let mut wait = RETRY_WAIT;
     loop {
         let before = lane.status.position();
         let Err(error) = attempt(&lane, &broker).await else { return Ok(()) };
         if lane.status.position() > before {
-            failing = None;
+            stuck = Stuck::default();
             wait = RETRY_WAIT;
         }
-        let failing_for = failing.get_or_insert_with(Instant::now).elapsed();
-        let given_up = retry_for.is_some_and(|limit| failing_for >= limit);
-        if !error.is_transient() || given_up {
+        if stuck.ends_with(&error, patience) {
             let told = format!("{id}: {}", chain(&error));
             tracing::error!("lane stopped: {told}");
             metrics::counter!("alluvium_lanes_stopped_total").increment(1);

@@ -7,6 +7,7 @@ use std::{borrow::Cow, error::Error as StdError, sync::Arc, time::Duration};
 use rskafka::{
     BackoffError, ConnectionError,
     client::error::{Error, ProtocolError, RequestError},
+    messenger::SyncVersionsError,
 };
 
 use super::error::{BrokerError, BrokerErrorKind, Place};
@@ -19,6 +20,7 @@ const LIKENESS_MIN: f64 = 0.8;
 
 /// Why a call failed, without where.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something else that a caller asks")]
 pub(super) struct Cause {
     pub(super) kind: BrokerErrorKind,
     pub(super) text: String,
@@ -28,6 +30,8 @@ pub(super) struct Cause {
     /// The broker doesn't know the topic or partition, which just after its creation or a restart may pass.
     pub(super) unknown_topic: bool,
     pub(super) topic_exists: bool,
+    /// What stands at the offset can't be read.
+    pub(super) unreadable: bool,
 }
 
 impl Cause {
@@ -39,6 +43,7 @@ impl Cause {
             connection_lost: false,
             unknown_topic: false,
             topic_exists: false,
+            unreadable: false,
         }
     }
 
@@ -46,7 +51,7 @@ impl Cause {
         Self::new(BrokerErrorKind::Person, text, remedy)
     }
 
-    fn connection(text: impl Into<String>) -> Self {
+    pub(super) fn connection(text: impl Into<String>) -> Self {
         let text = text.into();
         let mut cause = match text.as_str() {
             told if told.contains("Sasl") || told.contains("SASL") => {
@@ -77,6 +82,17 @@ impl Cause {
         if let Some((_, name)) = nearest.filter(|(likeness, _)| *likeness >= LIKENESS_MIN) {
             cause.remedy = format!("did you mean `{name}`?").into();
         }
+        cause
+    }
+
+    pub(super) fn missing_partition() -> Self {
+        unknown_topic("there is no such partition")
+    }
+
+    /// The broker answered something else than it was asked; the next answer may be sounder.
+    pub(super) fn senseless(what: &str) -> Self {
+        let mut cause = Self::connection(format!("the broker's answer makes no sense: {what}"));
+        cause.remedy = BROKER_LOG.into();
         cause
     }
 
@@ -114,6 +130,11 @@ impl Cause {
         if self.unknown_topic { Self { kind: BrokerErrorKind::Person, ..self } } else { self }
     }
 
+    /// A question over the connection that stands would fail again, or go to a broker that leads no longer.
+    pub(super) fn asks_for_another_connection(&self) -> bool {
+        self.kind == BrokerErrorKind::Transient || self.unknown_topic
+    }
+
     pub(super) fn at(self, doing: &'static str, place: Place) -> BrokerError {
         BrokerError {
             kind: self.kind,
@@ -122,6 +143,7 @@ impl Cause {
             cause: self.text,
             remedy: self.remedy,
             unknown_topic: self.unknown_topic,
+            unreadable: self.unreadable,
         }
     }
 }
@@ -129,6 +151,27 @@ impl Cause {
 impl From<Error> for Cause {
     fn from(error: Error) -> Self {
         of_error(&error)
+    }
+}
+
+impl From<RequestError> for Cause {
+    fn from(error: RequestError) -> Self {
+        of_request(&error)
+    }
+}
+
+impl From<SyncVersionsError> for Cause {
+    fn from(error: SyncVersionsError) -> Self {
+        match error {
+            SyncVersionsError::RequestError(error) => of_request(&error),
+            other => Self::person(other.to_string(), "is this the port of a Kafka broker?"),
+        }
+    }
+}
+
+impl From<ProtocolError> for Cause {
+    fn from(error: ProtocolError) -> Self {
+        of_server(error, None)
     }
 }
 
@@ -183,16 +226,13 @@ fn of_request(error: &RequestError) -> Cause {
     }
 }
 
-/// A fetch fails as a whole when one batch in it can't be read; this says what is in the way, as well as can be known.
-fn undecodable(text: &str) -> Cause {
-    if text.contains("control batch record") || text.contains("control record") {
-        Cause::person(
-            format!(
-                "the records hold a transaction marker, and transactional topics are not supported; {NOTHING_SKIPPED}"
-            ),
-            "read a topic that is written without transactions",
-        )
-    } else if text.contains("out of range integral type conversion") {
+pub(super) fn undecodable(text: &str) -> Cause {
+    Cause { unreadable: true, ..in_the_way(text) }
+}
+
+/// Says what is in the way, as well as can be known.
+fn in_the_way(text: &str) -> Cause {
+    if text.contains("out of range integral type conversion") {
         Cause::person(
             format!("a record has a header without a value (null), which is not supported; {NOTHING_SKIPPED}"),
             "let the producer write an empty header value, or start behind that record",
@@ -207,10 +247,7 @@ fn undecodable(text: &str) -> Cause {
 
 fn of_invalid_response(text: &str) -> Cause {
     if text.starts_with("Could not find metadata for partition") {
-        return unknown_topic("there is no such partition");
-    }
-    if text.contains("imestamp") {
-        return undecodable(text);
+        return Cause::missing_partition();
     }
     Cause::new(BrokerErrorKind::Transient, text, BROKER_LOG)
 }

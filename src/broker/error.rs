@@ -32,6 +32,7 @@ pub struct BrokerError {
     pub(super) cause: String,
     pub(super) remedy: Cow<'static, str>,
     pub(super) unknown_topic: bool,
+    pub(super) unreadable: bool,
 }
 
 impl BrokerError {
@@ -44,6 +45,12 @@ impl BrokerError {
     #[must_use]
     pub fn unknown_topic(&self) -> bool {
         self.unknown_topic
+    }
+
+    /// What stands at the place itself can't be read, by any number of tries.
+    #[must_use]
+    pub fn unreadable(&self) -> bool {
+        self.unreadable
     }
 
     #[must_use]

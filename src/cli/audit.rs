@@ -5,12 +5,15 @@ use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf, time::Duration}
 use anyhow::Context;
 use clap::Args;
 
-use super::{Exit, grid::grid, run};
+use serde::Serialize;
+
+use super::{Exit, grid::grid, run, who};
 use crate::{
     broker::Broker,
     lake::{
-        Counts, Store,
-        audit::{self, BrokerOffsets, PartitionReport, Report},
+        Counts, Repaired, Store,
+        audit::{self, BrokerOffsets, Depth, PartitionReport, Report},
+        repair,
     },
     pipeline::Settings,
     telemetry::progress::{self, bytes, count},
@@ -21,11 +24,15 @@ const BROKER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Proves that each offset is in exactly one place of the lake.
 ///
-/// Reads the ledger and every data file, and compares them with the broker's offsets if it can be reached. Exits with 3
-/// if anything is wrong.
-///
-/// Example: alluvium audit pipelines/iris.toml
+/// Reads the ledger and every data file: its size, its checksum, its footer, and where its rows are from. Compares them
+/// with the broker's offsets if it can be reached. Changes nothing, unless asked to repair. Exits with 3 if anything is
+/// wrong.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  alluvium audit pipelines/iris.toml\n  alluvium audit pipelines/iris.toml --deep --json\n  \
+                        alluvium audit pipelines/iris.toml --repair"
+)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Audit {
     /// The pipeline file that says where the lake is.
     #[arg(value_name = "PIPELINE.toml")]
@@ -33,6 +40,13 @@ pub struct Audit {
     /// Another dataset of the same lake, such as one that `alluvium rescore` wrote.
     #[arg(long, value_name = "DATASET")]
     dataset: Option<String>,
+    /// Decode every column of every row group too.
+    #[arg(long)]
+    deep: bool,
+    /// First mend what can be mended without doubt: publish what claims name, finish an expiry that was cut short, sweep
+    /// staging that is older than a day. No row is deleted and no claim is touched; a stream may run meanwhile.
+    #[arg(long)]
+    repair: bool,
     /// Don't ask the broker.
     #[arg(long)]
     offline: bool,
@@ -41,26 +55,70 @@ pub struct Audit {
     json: bool,
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repaired: Option<&'a Repaired>,
+}
+
 impl Audit {
     pub async fn run(self) -> anyhow::Result<Exit> {
         let mut settings = run::settings(&self.pipeline)?;
         settings.lake.dataset = self.dataset.unwrap_or(settings.lake.dataset);
         let store = Store::open(&settings.lake.url).context("open the lake")?;
-        let report = with_bar(&settings, &store, self.offline).await?;
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+        let repaired = if self.repair {
+            Some(repair(&store, &settings.lake.dataset, &who()).await.context("repair the lake")?)
         } else {
-            print!("{}", render(&report));
+            None
+        };
+        let depth = if self.deep { Depth::EveryColumn } else { Depth::default() };
+        let report = with_bar(&settings, &store, depth, self.offline).await?;
+        if self.json {
+            let outcome = Outcome { report: &report, repaired: repaired.as_ref() };
+            println!("{}", serde_json::to_string_pretty(&outcome)?);
+        } else {
+            print!("{}{}", repaired.as_ref().map(mended).unwrap_or_default(), render(&report));
         }
         Ok(if report.is_clean() { Exit::Done } else { Exit::Unclean })
     }
 }
 
+/// What was mended, a line each; and what was not.
+fn mended(repaired: &Repaired) -> String {
+    let mut text = String::new();
+    for file in &repaired.published {
+        let _ = writeln!(text, "mended: published {file}");
+    }
+    if repaired.swept > 0 {
+        let (swept, size) = (count(repaired.swept), bytes(repaired.swept_bytes));
+        let _ = writeln!(text, "mended: swept {swept} stale objects from staging, {size}");
+    }
+    if repaired.expiries > 0 {
+        let (expiries, files) = (count(repaired.expiries), count(repaired.expired_files));
+        let _ = writeln!(text, "mended: finished {expiries} expiries that had been cut short, {files} files");
+    }
+    if text.is_empty() {
+        text.push_str("mended: nothing; there was nothing that could be mended without doubt\n");
+    }
+    for left in &repaired.left {
+        let _ = writeln!(text, "left: {left}");
+    }
+    text + "\n"
+}
+
 /// Audits with a bar on stderr, and with the broker's offsets unless `offline`.
-pub(super) async fn with_bar(settings: &Settings, store: &Store, offline: bool) -> anyhow::Result<Report> {
+pub(super) async fn with_bar(
+    settings: &Settings,
+    store: &Store,
+    depth: Depth,
+    offline: bool,
+) -> anyhow::Result<Report> {
     let broker = if offline { BTreeMap::new() } else { ask_broker(settings).await };
     let bar = progress::bar("auditing", 0);
-    let report = audit::audit(store.objects(), &settings.lake.dataset, &broker, |at| {
+    let report = audit::audit_to(depth, store.objects(), &settings.lake.dataset, &broker, |at| {
         bar.set_length(at.files_total.max(at.files_done));
         bar.set_position(at.files_done);
     })
@@ -113,7 +171,14 @@ pub(super) fn verdict(report: &Report) -> String {
         return format!("clean: there is nothing yet of dataset `{}` in this lake\n", report.dataset);
     }
     if report.is_clean() {
-        return format!("clean: {} offsets, each in exactly one place\n", count(report.totals.offsets));
+        let (offsets, expired) = (count(report.totals.offsets), report.totals.expired_rows);
+        return match expired {
+            0 => format!("clean: {offsets} offsets, each in exactly one place\n"),
+            _ => format!(
+                "clean: {offsets} offsets, each in exactly one place, {} of them deleted by policy\n",
+                count(expired)
+            ),
+        };
     }
     let mut text = String::new();
     for fault in &report.faults.named {
@@ -127,46 +192,64 @@ pub(super) fn verdict(report: &Report) -> String {
     text
 }
 
-const COLUMNS: [&str; 11] =
-    ["partition", "offsets", "scored", "rejected", "filtered", "absent", "claims", "gaps", "files", "size", "lag"];
+const COLUMNS: [&str; 12] = [
+    "partition",
+    "offsets",
+    "scored",
+    "rejected",
+    "filtered",
+    "absent",
+    "expired",
+    "claims",
+    "gaps",
+    "files",
+    "size",
+    "lag",
+];
+/// Shown only where something was deleted by policy.
+const EXPIRED: usize = 6;
 
 /// A line a partition, then the totals, every column as wide as it must be.
 pub(super) fn table(report: &Report) -> String {
     let totals = &report.totals;
-    let mut lines = vec![COLUMNS.map(String::from)];
+    let mut lines = vec![COLUMNS.map(String::from).to_vec()];
     lines.extend(report.partitions.iter().map(line));
     lines.push(cells(
         "total".into(),
         count(totals.offsets),
         totals.counts,
-        [totals.claims, totals.gaps, totals.files, totals.bytes],
+        [totals.expired_rows, totals.claims, totals.gaps, totals.files, totals.bytes],
         totals.lag,
     ));
+    if totals.expired_rows == 0 {
+        for line in &mut lines {
+            line.remove(EXPIRED);
+        }
+    }
     grid("", &lines)
 }
 
-fn line(partition: &PartitionReport) -> [String; COLUMNS.len()] {
+fn line(partition: &PartitionReport) -> Vec<String> {
     let name = format!("g{}/p{:04}", partition.generation, partition.partition);
     let offsets = match partition.genesis.zip(partition.head) {
         Some((genesis, head)) => format!("[{}, {})", grouped(genesis), grouped(head)),
         None => "unknown".into(),
     };
-    let numbers = [partition.claims, partition.gaps, partition.files, partition.bytes];
-    cells(name, offsets, partition.counts, numbers, partition.lag)
+    let PartitionReport { expired_rows, claims, gaps, files, bytes, .. } = *partition;
+    cells(name, offsets, partition.counts, [expired_rows, claims, gaps, files, bytes], partition.lag)
 }
 
 fn cells(
     name: String,
     offsets: String,
     counts: Counts,
-    [claims, gaps, files, size]: [u64; 4],
+    [expired, claims, gaps, files, size]: [u64; 5],
     lag: Option<u64>,
-) -> [String; COLUMNS.len()] {
-    let [scored, rejected, filtered, absent] =
-        [counts.scored, counts.rejected, counts.filtered, counts.absent].map(count);
-    let [claims, gaps, files] = [claims, gaps, files].map(count);
+) -> Vec<String> {
+    let numbers =
+        [counts.scored, counts.rejected, counts.filtered, counts.absent, expired, claims, gaps, files].map(count);
     let lag = lag.map_or_else(|| "-".into(), count);
-    [name, offsets, scored, rejected, filtered, absent, claims, gaps, files, bytes(size), lag]
+    [name, offsets].into_iter().chain(numbers).chain([bytes(size), lag]).collect()
 }
 
 fn grouped(offset: i64) -> String {

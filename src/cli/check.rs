@@ -71,9 +71,9 @@ impl Check {
 }
 
 /// What a check found: for people, either way.
-type Answer = Result<String, String>;
+pub(super) type Answer = Result<String, String>;
 
-async fn model(settings: &Settings) -> Answer {
+pub(super) async fn model(settings: &Settings) -> Answer {
     let model = Model::load(&settings.model).await.map_err(|error| chain(&error))?;
     let faults = model.check_fields(&settings.decode.fields);
     if faults.is_empty() {
@@ -112,7 +112,7 @@ async fn offsets(broker: &Broker, topic: &str, partitions: &[i32]) -> Result<u64
     kept.buffer_unordered(PARTITIONS_ASKED_MAX).try_fold(0, add).await
 }
 
-async fn lake(settings: &LakeSettings) -> Answer {
+pub(super) async fn lake(settings: &LakeSettings) -> Answer {
     let store = Store::open(&settings.url).map_err(|error| chain(&error))?;
     match timeout(PROBE_TIMEOUT, store.probe()).await {
         Ok(Ok(())) => Ok(format!("{} creates an object once and only once", settings.url)),
@@ -121,7 +121,7 @@ async fn lake(settings: &LakeSettings) -> Answer {
     }
 }
 
-fn plural(n: u64, what: &str) -> String {
+pub(super) fn plural(n: u64, what: &str) -> String {
     format!("{} {what}{}", count(n), if n == 1 { "" } else { "s" })
 }
 

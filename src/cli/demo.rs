@@ -22,7 +22,7 @@ use super::{Exit, Usage, audit, produce, run, summary};
 use crate::{
     broker::{Broker, Compression, EmbeddedBroker, EmbeddedStorage},
     config,
-    lake::{FileKind, Store, names},
+    lake::{FileKind, Store, audit::Depth, names},
     pipeline::{Mode, Settings},
     simulate::{Source, feed},
     telemetry::progress::count,
@@ -70,7 +70,7 @@ impl Demo {
         let cpu_seconds = cpu_before.try_elapsed()?.as_secs_f64();
 
         let store = Store::open(&settings.lake.url)?;
-        let report = audit::with_bar(&settings, &store, false).await?;
+        let report = audit::with_bar(&settings, &store, Depth::default(), false).await?;
         let (right, compared) = compare_with_truth(&settings, &store).await?;
 
         println!("{:<12} {}", "produced", count(sent));

@@ -1,6 +1,9 @@
 //! The command line: one file a command. Results go to stdout, everything else to stderr.
 
-use std::process::ExitCode;
+use std::{
+    env, fs,
+    process::{self, ExitCode},
+};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -11,7 +14,9 @@ mod broker;
 mod check;
 #[cfg(feature = "embedded")]
 mod demo;
+mod doctor;
 mod draw;
+mod expire;
 mod grid;
 mod model_spec;
 mod models;
@@ -52,6 +57,8 @@ enum Command {
     Rescore(rescore::Rescore),
     Check(check::Check),
     Audit(audit::Audit),
+    Doctor(doctor::Doctor),
+    Expire(expire::Expire),
     Train(Box<train::Train>),
     Score(score::Score),
     Models(models::Models),
@@ -78,6 +85,14 @@ pub enum Exit {
 #[error("{0}")]
 pub struct Usage(pub String);
 
+/// Who did it, for what is written down for ever: `maria@db7 (pid 4711)`.
+fn who() -> String {
+    let user = ["USER", "LOGNAME"].iter().find_map(|name| env::var(name).ok()).unwrap_or_else(|| "somebody".into());
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| env::var("HOSTNAME"));
+    let host = host.map(|host| format!("@{}", host.trim())).unwrap_or_default();
+    format!("{user}{host} (pid {})", process::id())
+}
+
 impl Cli {
     pub async fn run(self) -> ExitCode {
         let outcome = match self.command {
@@ -88,6 +103,8 @@ impl Cli {
             Command::Rescore(command) => command.run().await,
             Command::Check(command) => command.run().await,
             Command::Audit(command) => command.run().await,
+            Command::Doctor(command) => command.run().await,
+            Command::Expire(command) => command.run().await,
             Command::Train(command) => command.run().await,
             Command::Score(command) => command.run().await,
             Command::Models(command) => command.run().await,

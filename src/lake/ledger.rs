@@ -11,29 +11,37 @@
 //! | publishing          | an older hint                | walks one claim further                            |
 
 use std::{
+    error::Error,
+    future::ready,
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use chrono::Utc;
-use futures::{StreamExt, TryStreamExt, stream};
-use object_store::{ObjectStore as _, path::Path};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::{
-    Claim, Counts, FileEntry, Fingerprint, Finished, Genesis, Kind, LakeError, Store, claim::FORMAT, names,
-    store::Published,
+    Claim, Counts, Expiries, FileEntry, Fingerprint, Finished, Genesis, Kind, LakeError, Store,
+    claim::FORMAT,
+    names,
+    store::{ANSWER_WAIT_MAX, Published},
 };
 use crate::offset::{LaneId, OffsetRange};
 
 /// A writer doesn't claim with staging older than this…
 const ATTEMPT_AGE_MAX: Duration = Duration::from_hours(1);
 /// …and only staging older than this is swept, so that no claim can name files that were swept.
-const STALE_STAGING_AGE: chrono::TimeDelta = chrono::TimeDelta::hours(24);
+pub(super) const STALE_STAGING_AGE: chrono::TimeDelta = chrono::TimeDelta::hours(24);
 /// How often a claim is sent while its outcome stays unknown.
 const CLAIM_TRIES_MAX: u32 = 8;
+/// …and for how long, if every answer takes its time.
+const CLAIM_SETTLE_MAX: Duration = Duration::from_mins(1);
 const CLAIM_RETRY_WAIT: Duration = Duration::from_millis(50);
 const CLAIM_RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Files of one segment on their way at once.
@@ -143,19 +151,38 @@ impl Ledger {
 
     /// Removes staging that no live writer can still want.
     pub async fn sweep(&self, newest: Option<&Claim>) -> Result<usize, LakeError> {
+        let mut swept = 0;
+        let mut stale = pin!(self.stale(newest));
+        while let Some(path) = stale.try_next().await? {
+            self.store.remove(&path).await;
+            swept += 1;
+        }
+        Ok(swept)
+    }
+
+    /// How many objects a sweep would remove.
+    pub async fn stale_staging(&self, newest: Option<&Claim>) -> Result<usize, LakeError> {
+        self.stale(newest).try_fold(0, |count, _| ready(Ok(count + 1))).await
+    }
+
+    /// Staging so old that nobody will claim it, but for that of the newest claim.
+    fn stale(&self, newest: Option<&Claim>) -> impl Stream<Item = Result<Path, LakeError>> + use<'_> {
         let folder = names::staging_of(&self.id);
         let kept = newest.map(|claim| names::staging(&self.id, claim.attempt));
         let stale_since = Utc::now() - STALE_STAGING_AGE;
-        let mut listing = self.store.objects().list(Some(&folder));
-        let mut swept = 0;
-        while let Some(object) = listing.try_next().await.map_err(LakeError::store("list", &folder))? {
+        self.store.list(&folder).try_filter_map(move |object| {
             let kept = kept.as_ref().is_some_and(|kept| object.location.prefix_matches(kept));
-            if object.last_modified < stale_since && !kept {
-                self.store.remove(&object.location).await;
-                swept += 1;
-            }
+            ready(Ok((object.last_modified < stale_since && !kept).then_some(object.location)))
+        })
+    }
+
+    /// How many files of a claim are still in staging.
+    pub async fn unpublished(&self, claim: &Claim) -> Result<usize, LakeError> {
+        let mut staged = 0;
+        for file in &claim.files {
+            staged += usize::from(self.store.has(&Path::from(file.staged.as_str())).await?);
         }
-        Ok(swept)
+        Ok(staged)
     }
 
     fn draft(
@@ -225,38 +252,53 @@ impl Ledger {
     async fn claim(&self, claim: &Claim, began: SystemTime) -> Result<Option<Claim>, LakeError> {
         let path = names::claim(&self.id, claim.start);
         let json = to_json(claim, &path)?;
-        let mut wait = CLAIM_RETRY_WAIT;
-        for _ in 0..CLAIM_TRIES_MAX {
+        let (settling, mut wait, mut tries) = (Instant::now(), CLAIM_RETRY_WAIT, 0);
+        loop {
             if began.elapsed().map_or(true, |age| age > ATTEMPT_AGE_MAX) {
-                return Err(self.abandoned(claim, "its staging has become too old to be claimed"));
+                return Err(self.abandoned(claim, "its staging has become too old to be claimed", None));
             }
             let Err(error) = self.store.create(&path, json.clone()).await else { return Ok(None) };
             match self.claim_at(claim.start).await {
                 Ok(Some(standing)) if standing.attempt == claim.attempt => return Ok(None),
                 Ok(Some(standing)) => return Ok(Some(standing)),
-                Err(corrupt @ LakeError::Corrupt { .. }) => return Err(corrupt),
-                Ok(None) | Err(_) => tracing::warn!(lane = %self.id, %error, "claim not settled; sending it again"),
+                Err(hopeless) if !hopeless.is_transient() || hopeless.is_refusal() => return Err(hopeless),
+                Ok(None) | Err(_) => {}
             }
-            tokio::time::sleep(wait).await;
+            // Whether it landed all the same, the ledger says to whoever opens the partition next.
+            if error.is_refusal() {
+                return Err(error);
+            }
+            tries += 1;
+            if tries == CLAIM_TRIES_MAX || settling.elapsed() > CLAIM_SETTLE_MAX {
+                return Err(self.abandoned(claim, "the store gave no answer that settles it", Some(error)));
+            }
+            tracing::warn!(lane = %self.id, error = &error as &dyn Error, "claim not settled; sending it again");
+            sleep(wait).await;
             wait = (wait * 2).min(CLAIM_RETRY_WAIT_MAX);
         }
-        Err(self.abandoned(claim, "the store gave no answer that settles it"))
     }
 
-    fn abandoned(&self, claim: &Claim, reason: &'static str) -> LakeError {
-        LakeError::Abandoned { id: self.id.clone(), start: claim.start, reason }
+    fn abandoned(&self, claim: &Claim, reason: &'static str, last: Option<LakeError>) -> LakeError {
+        LakeError::Abandoned { id: self.id.clone(), start: claim.start, reason, source: last.map(Box::new) }
     }
 
     /// Moves every file of a claim to its final name; any writer may do it, any number of times.
     async fn publish(&self, claim: &Claim) -> Result<(), LakeError> {
         for file in &claim.files {
             let (staged, path) = (Path::from(file.staged.as_str()), Path::from(file.path.as_str()));
-            if self.store.publish(&staged, &path).await? == Published::Missing {
-                tracing::warn!(lane = %self.id, %path, "a file of the newest claim is gone; was old data deleted?");
+            if self.store.publish(&staged, &path).await? == Published::Missing && !self.is_expired(claim, file).await {
+                tracing::warn!(lane = %self.id, %path, "a file of the newest claim is gone, and no note says that it was expired");
             }
         }
         self.store.remove_empty_folder(&names::staging(&self.id, claim.attempt)).await;
         Ok(())
+    }
+
+    /// Whether a note says that the file was deleted by policy; notes that can't be read say nothing.
+    async fn is_expired(&self, claim: &Claim, file: &FileEntry) -> bool {
+        let reading = Expiries::read(self.store.objects().as_ref(), &self.id.dataset);
+        let Ok(Ok(notes)) = timeout(ANSWER_WAIT_MAX, reading).await else { return false };
+        notes.covering(&self.id, claim, file).is_some()
     }
 
     async fn drop_staging(&self, claim: &Claim) {
@@ -289,10 +331,9 @@ impl Ledger {
 
     async fn newest_listed(&self) -> Result<Option<i64>, LakeError> {
         let folder = names::ledger(&self.id);
-        let listing = self.store.objects().list(Some(&folder));
+        let listing = self.store.list(&folder);
         let starts = listing.try_filter_map(|object| async move { Ok(names::claim_start(&object.location)) });
-        let newest = starts.try_fold(None, |newest, start| async move { Ok(newest.max(Some(start))) });
-        newest.await.map_err(LakeError::store("list", &folder))
+        starts.try_fold(None, |newest, start| async move { Ok(newest.max(Some(start))) }).await
     }
 
     /// Spares the next start the listing; nothing depends on it.
@@ -331,7 +372,7 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(bytes).map_err(|e| format!("can't be read: {e}"))
 }
 
-fn to_json(value: &impl Serialize, path: &Path) -> Result<Bytes, LakeError> {
+pub(super) fn to_json(value: &impl Serialize, path: &Path) -> Result<Bytes, LakeError> {
     let json = serde_json::to_vec_pretty(value);
     json.map(Bytes::from).map_err(|e| LakeError::Corrupt { path: path.clone(), reason: e.to_string() })
 }

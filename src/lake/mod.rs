@@ -5,19 +5,27 @@ use std::time::Duration;
 pub mod audit;
 mod claim;
 mod error;
+mod expire;
+mod expiry;
+mod folder;
 mod hold;
+mod lanes;
 mod layout;
 pub mod ledger;
 pub mod names;
+mod repair;
 mod segment;
 mod store;
 
 pub use claim::{Claim, Counts, FileEntry, FileKind, Fingerprint, Genesis, Kind};
 pub use error::LakeError;
+pub use expire::{Expire, Expired};
+pub use expiry::{Expiries, Expiry, Means};
 pub use layout::Layout;
 pub use ledger::{Head, Ledger, Outcome};
+pub use repair::{Repaired, repair};
 pub use segment::{EncodedFile, Finished, Scored, Segment};
-pub use store::Store;
+pub use store::{Published, Store};
 
 /// Where results land and how they are cut into files.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,9 @@
 //! Invariant: a ledger name depends on dataset, generation, partition and start offset alone, so that at most one claim
 //! for a start can ever exist.
 
-use chrono::DateTime;
+use std::ops::Range;
+
+use chrono::{DateTime, NaiveDate};
 use object_store::path::Path;
 use uuid::Uuid;
 
@@ -108,6 +110,51 @@ pub fn data_file_claim(path: &Path) -> Option<(u32, i32, i64)> {
     Some((generation, partition, start))
 }
 
+/// The time that a data file's folders stand for, in milliseconds since 1970; `None` if it lies in no date's folder.
+#[must_use]
+pub fn data_file_time(path: &Path) -> Option<Range<i64>> {
+    let parts: Vec<_> = path.parts().collect();
+    let [.., above, folder, _file] = parts.as_slice() else { return None };
+    if let Some(day_ms) = date_ms(folder.as_ref()) {
+        return Some(day_ms..day_ms + MS_PER_DAY);
+    }
+    let hour = folder.as_ref().strip_prefix("hour=")?.parse::<u8>().ok().filter(|&hour| hour < 24)?;
+    let start = date_ms(above.as_ref())? + i64::from(hour) * MS_PER_HOUR;
+    Some(start..start + MS_PER_HOUR)
+}
+
+/// When the day of a folder such as `date=2026-11-21` begins.
+#[must_use]
+pub fn date_ms(folder: &str) -> Option<i64> {
+    let date: NaiveDate = folder.strip_prefix("date=")?.parse().ok()?;
+    Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis())
+}
+
+/// The notes of what was deleted by policy. No generation has this name, so nobody takes it for a partition's ledger.
+#[must_use]
+pub fn expiries(dataset: &str) -> Path {
+    Path::from_iter(["_ledger", dataset, "expired"])
+}
+
+#[must_use]
+pub fn expiry(dataset: &str, id: Uuid) -> Path {
+    expiries(dataset).join(format!("{id}.json"))
+}
+
+/// Stands beside the note once all that it covers is deleted.
+#[must_use]
+pub fn expiry_done(dataset: &str, id: Uuid) -> Path {
+    expiries(dataset).join(format!("{id}.done.json"))
+}
+
+/// Which note a name is of, and whether it says that it is done.
+#[must_use]
+pub fn expiry_id(path: &Path) -> Option<(Uuid, bool)> {
+    let name = path.filename()?.strip_suffix(".json")?;
+    let done = name.strip_suffix(".done");
+    Some((done.unwrap_or(name).parse().ok()?, done.is_some()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,5 +188,27 @@ mod tests {
         let file = data_file(FileKind::Rejected, &lane(), Bucket::of(0, PartitionBy::Hour), 77);
         assert_eq!(data_file_claim(&file), Some((0, 3, 77)));
         assert_eq!(data_file_claim(&Path::from("scored/iris/notes.parquet")), None);
+    }
+
+    #[test]
+    fn a_data_file_tells_its_time_by_its_folders() {
+        let at = DateTime::parse_from_rfc3339("2026-11-21T07:30:00Z").unwrap().timestamp_millis();
+        let time = |by| data_file_time(&data_file(FileKind::Scored, &lane(), Bucket::of(at, by), 5));
+        let hour = at - 30 * 60_000;
+        assert_eq!(time(PartitionBy::Hour), Some(hour..hour + MS_PER_HOUR));
+        let day = hour - 7 * MS_PER_HOUR;
+        assert_eq!(time(PartitionBy::Day), Some(day..day + MS_PER_DAY));
+        assert_eq!(time(PartitionBy::None), None);
+        for foreign in ["a/date=2026-13-01/x", "a/date=2026-11-21/hour=24/x", "a/hour=07/x", "x"] {
+            assert_eq!(data_file_time(&Path::from(foreign)), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_note_and_its_end_are_told_apart_and_are_no_lane() {
+        let id = Uuid::from_u128(7);
+        assert_eq!(expiry_id(&expiry("iris", id)), Some((id, false)));
+        assert_eq!(expiry_id(&expiry_done("iris", id)), Some((id, true)));
+        assert_eq!(expiry_id(&claim(&lane(), 77)), None);
     }
 }

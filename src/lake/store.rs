@@ -3,24 +3,21 @@
 //! Owns: durable writes, atomic creation, publishing, and the probe of what the store can do.
 //! Does not own: what the objects mean ([`super::ledger`], [`super::segment`]).
 
-use std::{
-    collections::HashSet,
-    fs::File,
-    io,
-    path::{Path as FilePath, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
-};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::{StreamExt, stream::FuturesUnordered};
-use object_store::{
-    CopyMode, CopyOptions, Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-    WriteMultipart, path::Path,
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream, FuturesUnordered},
 };
+use object_store::{
+    CopyMode, CopyOptions, Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    UploadPart, path::Path,
+};
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{LakeError, hold};
+use super::{LakeError, folder::LocalFolder, hold};
 use crate::objects::Objects;
 
 /// Larger objects are uploaded in parts, so that one slow request never carries it all.
@@ -28,8 +25,10 @@ const SINGLE_PUT_BYTES_MAX: usize = 16 << 20;
 const PART_BYTES: usize = 8 << 20;
 /// Parts of one object on their way at once.
 const PARTS_IN_FLIGHT_MAX: usize = 4;
-/// How many folders are remembered as durable; beyond that all are forgotten, and synced once more.
-const DURABLE_FOLDERS_MAX: usize = 4096;
+/// No small object, and no page of a listing, is waited for longer…
+pub(super) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(15);
+/// …and none that is sent or copied, or of a larger one no part.
+const UPLOAD_WAIT_MAX: Duration = Duration::from_mins(1);
 /// Where probes leave their traces for a moment; no dataset can have this name.
 pub(super) const PROBES: &str = "_probes";
 /// How many creations of one key the probe sends at once; exactly one may win.
@@ -78,40 +77,82 @@ impl Store {
     /// The object's bytes, or `None` if there is none.
     pub async fn read(&self, path: &Path) -> Result<Option<Bytes>, LakeError> {
         let found = async { self.objects.get(path).await?.bytes().await };
-        match found.await {
+        match self.within(ANSWER_WAIT_MAX, found).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(StoreError::NotFound { .. }) => Ok(None),
             Err(error) => Err(LakeError::store("read", path)(error)),
         }
     }
 
+    /// Whether there is such an object.
+    pub async fn has(&self, path: &Path) -> Result<bool, LakeError> {
+        match self.within(ANSWER_WAIT_MAX, self.objects.head(path)).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(LakeError::store("look for", path)(error)),
+        }
+    }
+
+    /// Everything below a folder.
+    #[must_use]
+    pub fn list(&self, folder: &Path) -> BoxStream<'_, Result<ObjectMeta, LakeError>> {
+        let pages = self.objects.list(Some(folder));
+        let listing = stream::try_unfold((pages, folder.clone()), move |(mut pages, folder)| async move {
+            let next = self.within(ANSWER_WAIT_MAX, pages.try_next()).await;
+            let next = next.map_err(LakeError::store("list", &folder))?;
+            Ok(next.map(|object| (object, (pages, folder))))
+        });
+        listing.boxed()
+    }
+
     /// Writes an object, replacing what is there; durable when it returns.
     pub async fn write(&self, path: &Path, bytes: Bytes) -> Result<(), LakeError> {
         hold::before("write", path).await;
         let written = async {
-            if bytes.len() <= SINGLE_PUT_BYTES_MAX {
-                return self.objects.put(path, PutPayload::from(bytes)).await.map(drop);
+            self.still_there()?;
+            if bytes.len() > SINGLE_PUT_BYTES_MAX {
+                return self.upload(path, bytes).await;
             }
-            let upload = self.objects.put_multipart(path).await?;
-            let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
-            upload.wait_for_capacity(PARTS_IN_FLIGHT_MAX).await?;
-            for part in 0..bytes.len().div_ceil(PART_BYTES) {
-                let part = part * PART_BYTES..bytes.len().min((part + 1) * PART_BYTES);
-                upload.wait_for_capacity(PARTS_IN_FLIGHT_MAX).await?;
-                hold::before("part of", path).await;
-                upload.put(bytes.slice(part));
-            }
-            hold::before("last part of", path).await;
-            upload.finish().await.map(drop)
+            self.within(UPLOAD_WAIT_MAX, self.objects.put(path, bytes.into())).await.map(drop)
         };
         written.await.map_err(LakeError::store("write", path))?;
         self.sync(path).await
     }
 
+    /// Sends a large object in parts. What was sent of it is cleared away if the rest can't be.
+    async fn upload(&self, path: &Path, bytes: Bytes) -> Result<(), StoreError> {
+        let mut upload = self.within(ANSWER_WAIT_MAX, self.objects.put_multipart(path)).await?;
+        let starts = (0..bytes.len()).step_by(PART_BYTES);
+        let parts = starts.map(|start| bytes.slice(start..bytes.len().min(start + PART_BYTES)));
+        let deliver = |part: UploadPart| async {
+            hold::before("part of", path).await;
+            self.within(UPLOAD_WAIT_MAX, part).await
+        };
+        let parts: Vec<_> = parts.map(|part| deliver(upload.put_part(part.into()))).collect();
+        let sent = stream::iter(parts).buffer_unordered(PARTS_IN_FLIGHT_MAX).try_collect::<()>().await;
+        let written = match sent {
+            Ok(()) => {
+                hold::before("last part of", path).await;
+                self.within(UPLOAD_WAIT_MAX, upload.complete()).await.map(drop)
+            }
+            Err(error) => Err(error),
+        };
+        if written.is_err()
+            && let Err(error) = self.within(ANSWER_WAIT_MAX, upload.abort()).await
+        {
+            tracing::debug!(%path, %error, "left the parts of an upload behind");
+        }
+        written
+    }
+
     /// Writes a small object that may be lost in a crash.
     pub async fn write_loosely(&self, path: &Path, bytes: Bytes) -> Result<(), LakeError> {
         hold::before("hint", path).await;
-        self.objects.put(path, bytes.into()).await.map(drop).map_err(LakeError::store("write", path))
+        let written = async {
+            self.still_there()?;
+            self.within(ANSWER_WAIT_MAX, self.objects.put(path, bytes.into())).await.map(drop)
+        };
+        written.await.map_err(LakeError::store("write", path))
     }
 
     /// Creates an object that must not be there yet, whole and durable; an error may hide that it was created.
@@ -123,11 +164,14 @@ impl Store {
         if self.local.is_none() {
             hold::before("create", path).await;
             let only_create = PutOptions::from(PutMode::Create);
-            return self.objects.put_opts(path, bytes.into(), only_create).await.map(drop).map_err(failed);
+            let created = self.within(ANSWER_WAIT_MAX, self.objects.put_opts(path, bytes.into(), only_create));
+            return created.await.map(drop).map_err(failed);
         }
         let draft = draft_of(path);
         self.write(&draft, bytes).await?;
         hold::before("create", path).await;
+        // If the folder is moved away after this, the draft is gone with it, and the link fails.
+        self.still_there().map_err(LakeError::store("create", path))?;
         let only_create = CopyOptions::new().with_mode(CopyMode::Create);
         let created = self.objects.copy_opts(&draft, path, only_create).await.map_err(failed);
         self.remove(&draft).await;
@@ -138,24 +182,52 @@ impl Store {
     /// Moves a staged object to its final name. Told apart: moved now, there already, and nowhere to be found.
     pub async fn publish(&self, staged: &Path, path: &Path) -> Result<Published, LakeError> {
         hold::before("publish", path).await;
-        match self.objects.rename(staged, path).await {
+        match self.rename(staged, path).await {
             Ok(()) => self.sync(path).await.map(|()| Published::Now),
-            Err(StoreError::NotFound { .. }) => match self.objects.head(path).await {
-                Ok(_) => self.sync(path).await.map(|()| Published::Before),
-                Err(StoreError::NotFound { .. }) => Ok(Published::Missing),
-                Err(error) => Err(LakeError::store("look for", path)(error)),
-            },
+            Err(StoreError::NotFound { .. }) if self.has(path).await? => {
+                self.sync(path).await.map(|()| Published::Before)
+            }
+            Err(StoreError::NotFound { .. }) => Ok(Published::Missing),
             Err(error) => Err(LakeError::store("publish", path)(error)),
+        }
+    }
+
+    /// Elsewhere than in a folder a rename is a copy and a deletion. S3 may say 200 to a copy that then failed, so what is
+    /// staged goes only when the copy has been seen.
+    async fn rename(&self, staged: &Path, path: &Path) -> Result<(), StoreError> {
+        if self.local.is_some() {
+            self.still_there()?;
+            return self.objects.rename(staged, path).await;
+        }
+        self.within(UPLOAD_WAIT_MAX, self.objects.copy(staged, path)).await?;
+        self.within(ANSWER_WAIT_MAX, self.objects.head(path)).await.map_err(|error| match error {
+            StoreError::NotFound { .. } => unusable("the copy was said to be done, and is not there"),
+            other => other,
+        })?;
+        hold::before("remove staged", staged).await;
+        match self.within(ANSWER_WAIT_MAX, self.objects.delete(staged)).await {
+            // Another writer has published it too.
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
     /// Removes an object that nobody needs; if that fails, the sweep of stale staging has it later.
     pub async fn remove(&self, path: &Path) {
         hold::before("remove", path).await;
-        if let Err(error) = self.objects.delete(path).await
+        if let Err(error) = self.within(ANSWER_WAIT_MAX, self.objects.delete(path)).await
             && !matches!(error, StoreError::NotFound { .. })
         {
             tracing::debug!(%path, %error, "left an object behind");
+        }
+    }
+
+    /// Deletes an object for good: unlike [`Store::remove`], it says when it could not. One that is gone already is fine.
+    pub async fn delete(&self, path: &Path) -> Result<(), LakeError> {
+        hold::before("delete", path).await;
+        match self.within(ANSWER_WAIT_MAX, self.objects.delete(path)).await {
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(LakeError::store("delete", path)(error)),
         }
     }
 
@@ -201,6 +273,32 @@ impl Store {
         }
     }
 
+    /// No lane waits for ever for an answer. A folder's answers can't be given up: what was begun goes on in its thread.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        if self.local.is_some() {
+            return answer.await;
+        }
+        let silent = |_| Err(unusable(&format!("no answer within {limit:?}")));
+        timeout(limit, answer).await.unwrap_or_else(silent)
+    }
+
+    /// A disk that was unmounted, or a folder that was moved away, would be made anew by the next write, and be taken for
+    /// an empty lake.
+    fn still_there(&self) -> Result<(), StoreError> {
+        match &self.local {
+            Some(local) if !local.is_still_there() => Err(unusable(&format!(
+                "{} is no longer the folder that it was at the start: was it moved, or its disk unmounted? Put it back, \
+                 or start again if this is meant",
+                local.root.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes a local file and the folders that lead to it durable.
     async fn sync(&self, path: &Path) -> Result<(), LakeError> {
         let Some(local) = self.local.clone() else { return Ok(()) };
@@ -223,6 +321,10 @@ fn draft_of(path: &Path) -> Path {
     draft.join(format!("draft-{}.json", Uuid::new_v4()))
 }
 
+fn unusable(reason: &str) -> StoreError {
+    StoreError::Generic { store: "lake", source: reason.into() }
+}
+
 /// What became of a staged object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
@@ -237,50 +339,10 @@ pub(super) fn is_conflict(error: &StoreError) -> bool {
     matches!(error, StoreError::AlreadyExists { .. } | StoreError::Precondition { .. })
 }
 
-/// A local lake, and which of its folders are known to outlive a crash.
-#[derive(Debug)]
-struct LocalFolder {
-    root: PathBuf,
-    /// With the time of its making, which tells a folder from one that was made later under the same name.
-    durable: Mutex<HashSet<(PathBuf, SystemTime)>>,
-}
-
-impl LocalFolder {
-    fn new(root: PathBuf) -> Self {
-        Self { root, durable: Mutex::default() }
-    }
-
-    /// Makes a file durable, and its entry in its folder; then that folder's entry in the one above, and so on up to
-    /// one whose own entry is known to be durable.
-    fn sync(&self, file: &FilePath) -> io::Result<()> {
-        File::open(file)?.sync_all()?;
-        let mut synced = vec![];
-        for folder in file.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root)) {
-            let opened = File::open(folder)?;
-            opened.sync_all()?;
-            // Where the time of its making can't be told, a folder is never known.
-            let Ok(made) = opened.metadata()?.created() else { continue };
-            let folder = (folder.to_path_buf(), made);
-            if self.durable().contains(&folder) {
-                break;
-            }
-            synced.push(folder);
-        }
-        let mut durable = self.durable();
-        if durable.len() >= DURABLE_FOLDERS_MAX {
-            durable.clear();
-        }
-        durable.extend(synced);
-        Ok(())
-    }
-
-    fn durable(&self) -> MutexGuard<'_, HashSet<(PathBuf, SystemTime)>> {
-        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use object_store::throttle::{ThrottleConfig, ThrottledStore};
+
     use super::*;
 
     fn bytes(text: &'static str) -> Bytes {
@@ -323,5 +385,32 @@ mod tests {
     fn a_url_that_is_no_store_says_what_is() {
         let error = Store::open("ftp://x/y").unwrap_err();
         assert!(error.to_string().contains("write a path, file:// or s3://"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_answer_is_waited_for_for_ever() {
+        let hour = Duration::from_hours(1);
+        let silence = ThrottleConfig {
+            wait_get_per_call: hour,
+            wait_put_per_call: hour,
+            wait_list_per_call: hour,
+            ..ThrottleConfig::default()
+        };
+        let silent = ThrottledStore::new(object_store::memory::InMemory::new(), silence);
+        let store = Store::over(Arc::new(silent), "memory");
+        let path = Path::from("x");
+        let large = Bytes::from(vec![0; SINGLE_PUT_BYTES_MAX + 1]);
+        for told in [
+            store.read(&path).await.map(drop),
+            store.create(&path, bytes("one")).await,
+            store.write(&path, bytes("one")).await,
+            store.write(&path, large).await,
+            store.write_loosely(&path, bytes("one")).await,
+            store.list(&path).try_next().await.map(drop),
+        ] {
+            let error = told.unwrap_err();
+            assert!(error.is_transient());
+            assert!(std::error::Error::source(&error).unwrap().to_string().contains("no answer within"), "{error:?}");
+        }
     }
 }

@@ -33,8 +33,16 @@ fn directives(filter: &str) -> String {
 /// An error and what led to it, in one line.
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let mut told = String::new();
+    for cause in std::iter::successors(Some(error), |&error| error.source()) {
+        let cause = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        // Some libraries repeat the cause in their own words.
+        if !told.contains(&cause) {
+            told += if told.is_empty() { "" } else { ": " };
+            told += &cause;
+        }
+    }
+    told
 }
 
 /// Writes a line with the progress bars lifted for a moment.
@@ -56,5 +64,22 @@ impl Write for BesideBars {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Told(&'static str, #[source] Option<Box<Told>>);
+
+    #[test]
+    fn a_chain_is_one_line_that_repeats_nothing() {
+        let root = Told("answer:\n<Error>\n  <Code>SlowDown</Code>", None);
+        let middle = Told("PUT failed: answer: <Error> <Code>SlowDown</Code>", Some(Box::new(root)));
+        let error = Told("write x", Some(Box::new(middle)));
+        assert_eq!(chain(&error), "write x: PUT failed: answer: <Error> <Code>SlowDown</Code>");
     }
 }

@@ -88,6 +88,31 @@ fn the_architecture_has_a_row_for_every_limit() {
 }
 
 #[test]
+fn the_runbook_has_a_row_for_everything_that_stops_a_lane_and_every_fault_of_an_audit() {
+    let runbook = text("docs/runbook.md");
+    for file in ["src/lane.rs", "src/lake/error.rs", "src/lake/audit/fault.rs"] {
+        let messages = messages_in(&text(file));
+        assert!(messages.len() > 3, "{file} declares errors: {messages:?}");
+        for message in messages {
+            let words = first_words(&message);
+            assert!(runbook.contains(words), "docs/runbook.md does not know `{words}` of {file}: {message}");
+        }
+    }
+    for code in ["0", "1", "2", "3", "130"] {
+        assert!(runbook.contains(&format!("\n| {code} | ")), "docs/runbook.md does not know exit code {code}");
+    }
+}
+
+#[test]
+fn the_runbook_has_every_counter() {
+    let (runbook, metrics) = (text("docs/runbook.md"), text("src/telemetry/metrics.rs"));
+    let names = metrics.split('"').filter(|text| text.starts_with("alluvium_") && text.ends_with("_total"));
+    for name in names.filter(|name| !["alluvium_segments_total", "alluvium_model_changes_total"].contains(name)) {
+        assert!(runbook.contains(&format!("`{name}`")), "docs/runbook.md does not know {name}");
+    }
+}
+
+#[test]
 fn what_the_architecture_names_is_there() {
     let files = rust_files("src").into_iter().chain(rust_files("tests"));
     let all: String = files.map(|path| fs::read_to_string(at(path)).unwrap()).collect();
@@ -104,7 +129,7 @@ fn what_the_architecture_names_is_there() {
 
 #[test]
 fn every_file_that_a_document_links_to_is_there() {
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
+    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/runbook.md"] {
         for link in text(document).split("](").skip(1).filter_map(|rest| rest.split_once(')')) {
             let path = link.0.split('#').next().unwrap_or_default();
             let elsewhere = path.is_empty() || path.contains("://");
@@ -239,6 +264,22 @@ fn word(text: &str) -> Option<&str> {
 /// `FIELDS_MAX` of `const FIELDS_MAX: usize = …`
 fn limits_in(code: &str) -> impl Iterator<Item = &str> {
     code.split("const ").skip(1).filter_map(word).filter(|name| name.ends_with("_MAX"))
+}
+
+/// The texts of `#[error("…")]`, continued lines joined.
+fn messages_in(code: &str) -> Vec<String> {
+    let texts = code.split("#[error(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
+    let texts = texts.filter_map(|rest| rest.split('"').next());
+    texts.map(|text| text.split("\\\n").map(str::trim_start).collect::<String>()).collect()
+}
+
+/// What stands between two placeholders of a message, the first that tells it from others.
+fn first_words(message: &str) -> &str {
+    let pieces = message.split('{').map(|piece| piece.split_once('}').map_or(piece, |(_, words)| words));
+    let pieces = pieces.map(|words| words.trim_matches(|c: char| " :;,.()`".contains(c)));
+    let mut pieces: Vec<_> = pieces.filter(|words| !words.is_empty()).collect();
+    let long = pieces.iter().position(|words| words.len() > 8).unwrap_or(0);
+    if pieces.is_empty() { "" } else { pieces.swap_remove(long) }
 }
 
 /// What stands in backticks in a Markdown text and could be the name of something in the code.

@@ -4,22 +4,27 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it fails")]
 
 mod broker;
+mod brokers;
 mod check;
 mod cli;
 mod docs;
 mod duckdb;
 mod faults;
+mod fuzz;
 mod guarantees;
 mod journey;
 mod matrix;
 mod models;
 mod pytorch;
+mod repair;
 mod rescore;
 mod s3;
 mod score;
 #[cfg(unix)]
 mod signals;
 mod sources;
+mod stores;
 mod support;
 mod swap;
 mod tables;
+mod upkeep;

@@ -9,12 +9,14 @@ use tokio::process::Command;
 use crate::support::{
     LIMIT,
     lake::{places, rows},
+    proof::{Promise, Proof},
     s3::{BUCKET, S3Server},
     stage::{DATASET, Stage},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_lets_several_writers_win_is_refused() {
+    let proof = Proof::of("the store lets several writers win", &[Promise::L9]);
     let sound = S3Server::start(true).await;
     Store::over(Arc::new(sound.client()), "s3://lake").probe().await.unwrap();
 
@@ -32,6 +34,7 @@ async fn a_store_that_lets_several_writers_win_is_refused() {
         }
     }
     assert!(refused, "in twenty probes the race shows");
+    proof.shown(&[Promise::L9]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,8 +8,10 @@ use tokio::{net::TcpListener, process::Child};
 use crate::support::{
     lake::{places, rows},
     program::{command, ended, pipeline_file, run, signal, written},
+    proof::{Promise, Proof, Sent},
     stage::{DATASET, Stage, assert_clean, batch, flower, objects},
     until,
+    witness::Witness,
 };
 
 /// Small fetches and small segments, so that there is always a segment in hand.
@@ -41,40 +43,55 @@ async fn started(mode: &str, stage: &Stage) -> Child {
 }
 
 /// The next run brings the rest, and each offset is there once.
-async fn assert_next_run_completes(stage: &Stage) {
+async fn assert_next_run_completes(proof: &Proof, stage: &Stage) {
     let settings = stage.settings("lake", "");
     let summary = batch(settings.clone()).await;
     assert_eq!((summary.failures, summary.remaining), (vec![], 0));
-    assert_eq!(landed(&settings).await, (0..RECORDS).map(|offset| (0, offset)).collect::<Vec<_>>());
-    assert_clean(&settings).await;
+    proof.shown(&[Promise::Resumes]);
+    let mut sent = Sent::default();
+    sent.add(0, (0..usize::try_from(RECORDS).unwrap()).map(flower));
+    proof.lake(&objects(&settings), &sent).await;
 }
 
-async fn assert_stream_commits_and_exits(name: &str) {
+async fn assert_stream_commits_and_exits(proof: &Proof, name: &str) {
     let stage = backlog().await;
     let child = started("stream", &stage).await;
     signal(&child, &[name]);
     let ran = ended(child).await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stderr.contains("stopping: committing what is in hand"), "{ran:?}");
+    proof.shown(&[Promise::StopsInTime]);
     let settings = stage.settings("lake", "");
     let there = i64::try_from(landed(&settings).await.len()).unwrap();
     assert_eq!(ran.figure("records"), there, "the summary counts what is in the lake");
     assert_clean(&settings).await;
-    assert_next_run_completes(&stage).await;
+    assert_next_run_completes(proof, &stage).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_makes_a_stream_commit_and_exit() {
-    assert_stream_commits_and_exits("TERM").await;
+    let proof = Proof::of(
+        "SIGTERM, SIGINT, and twice",
+        &[Promise::NoneLost, Promise::NoneDoubled, Promise::StopsInTime, Promise::Resumes],
+    );
+    assert_stream_commits_and_exits(&proof, "TERM").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigint_makes_a_stream_commit_and_exit() {
-    assert_stream_commits_and_exits("INT").await;
+    let proof = Proof::of(
+        "SIGTERM, SIGINT, and twice",
+        &[Promise::NoneLost, Promise::NoneDoubled, Promise::StopsInTime, Promise::Resumes],
+    );
+    assert_stream_commits_and_exits(&proof, "INT").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_signals_end_a_stream_at_once_and_the_next_start_recovers() {
+    let proof = Proof::of(
+        "SIGTERM, SIGINT, and twice",
+        &[Promise::NoneLost, Promise::NoneDoubled, Promise::StopsInTime, Promise::Resumes],
+    );
     let stage = backlog().await;
     let child = started("stream", &stage).await;
     // Held still, so that it finds both when it goes on.
@@ -82,32 +99,60 @@ async fn two_signals_end_a_stream_at_once_and_the_next_start_recovers() {
     let ran = ended(child).await;
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(130), ""), "{ran:?}");
     assert!(ran.stderr.contains("left at once"), "{ran:?}");
-    assert_next_run_completes(&stage).await;
+    proof.shown(&[Promise::StopsInTime]);
+    assert_next_run_completes(&proof, &stage).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_stream_is_recovered_by_the_next_start() {
+async fn killed_again_and_again_at_any_moment_it_goes_on_each_time() {
+    let proof = Proof::of(
+        "kill -9 at any moment",
+        &[
+            Promise::L1,
+            Promise::L2,
+            Promise::L4,
+            Promise::L5,
+            Promise::NoneLost,
+            Promise::NoneDoubled,
+            Promise::NoneEarly,
+            Promise::Resumes,
+        ],
+    );
     let stage = backlog().await;
-    let child = started("stream", &stage).await;
-    signal(&child, &["KILL"]);
-    assert_eq!(ended(child).await.code, None);
-    assert_next_run_completes(&stage).await;
+    let settings = stage.settings("lake", "");
+    let witness = Witness::of(&objects(&settings), DATASET);
+    let file = pipeline_file(&stage, SMALL_FETCHES, SMALL_SEGMENTS);
+    for kill in 0..5 {
+        let before = landed(&settings).await.len();
+        let child = command(["stream", file.to_str().unwrap()]).spawn().unwrap();
+        // A little further each time, so that it dies at another moment.
+        until("it has gone on", async || landed(&settings).await.len() > before + kill * 130).await;
+        signal(&child, &["KILL"]);
+        assert_eq!(ended(child).await.code, None);
+    }
+    assert_next_run_completes(&proof, &stage).await;
+    witness.agree(&proof).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_batch_says_what_remains_and_the_next_one_finishes() {
+    let proof = Proof::of(
+        "SIGTERM, SIGINT, and twice",
+        &[Promise::NoneLost, Promise::NoneDoubled, Promise::StopsInTime, Promise::Resumes],
+    );
     let stage = backlog().await;
     let child = started("batch", &stage).await;
     signal(&child, &["TERM"]);
     let ran = ended(child).await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
+    proof.shown(&[Promise::StopsInTime]);
     let (read, remaining) = (ran.figure("records"), ran.figure("remaining"));
     assert!(read > 0 && remaining > 0, "{ran:?}");
     assert_eq!(read + remaining, RECORDS);
     let file = stage.folder.path().join("pipeline.toml");
     let next = run(["batch", file.to_str().unwrap(), "--json"]).await;
     assert_eq!((next.code, next.figure("records"), next.figure("remaining")), (Some(0), remaining, 0), "{next:?}");
-    assert_next_run_completes(&stage).await;
+    assert_next_run_completes(&proof, &stage).await;
 }
 
 async fn said(log: &Path, words: &str) -> bool {
@@ -119,7 +164,7 @@ async fn a_stream_that_waits_for_a_dead_broker_can_be_ended() {
     let stage = Stage::new(1).await;
     let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     let text = stage.pipeline(stage.lake_folder("lake").to_str().unwrap(), "[limits]\nconnect_timeout = \"1h\"\n");
-    let file = written(&stage, &text.replace(&stage.embedded.address().to_string(), &dead));
+    let file = written(&stage, &text.replace(&stage.brokers, &dead));
     let log = stage.folder.path().join("log");
     let mut stream = command(["stream", file.to_str().unwrap()]);
     let mut child = stream.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();

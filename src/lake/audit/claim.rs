@@ -64,13 +64,13 @@ fn check_rows(path: &Path, claim: &Claim, kind: FileKind, counted: u64) -> Optio
 
 /// Where a file of a claim stands, or stood until it was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Places {
-    pub(super) file: Path,
-    pub(super) staged: Path,
+pub(in crate::lake) struct Places {
+    pub(in crate::lake) file: Path,
+    pub(in crate::lake) staged: Path,
 }
 
 /// The places that the entry names, if they are such as a writer of this claim would choose.
-pub(super) fn places(path: &Path, id: &LaneId, claim: &Claim, entry: &FileEntry) -> Result<Places, Fault> {
+pub(in crate::lake) fn places(path: &Path, id: &LaneId, claim: &Claim, entry: &FileEntry) -> Result<Places, Fault> {
     let refused = |name: &str| Fault::FileName { claim: path.clone(), path: name.to_owned() };
     let file = Path::parse(&entry.path).ok().filter(|file| is_final_name(file, id, claim, entry.kind));
     let staged = Path::parse(&entry.staged).ok();

@@ -1,7 +1,7 @@
 //! One data file: whole, and holding what its claim says.
 //!
 //! The bytes are read once for their CRC. Of a file that is too large to be kept meanwhile, the columns that are looked
-//! at are then read again; a row group of them is in memory at a time.
+//! at are then read again; a row group of them is in memory at a time. A deep audit looks at every column.
 
 use std::{ops::Range, sync::Arc};
 
@@ -21,14 +21,16 @@ use parquet::{
         push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder},
     },
     errors::ParquetError,
-    file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder},
+    file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, RowGroupMetaData},
 };
 
-use super::{AuditError, FILE_HELD_BYTES_MAX, Fault, Lake, Stop};
+use super::{AuditError, Depth, FILE_HELD_BYTES_MAX, Fault, Lake, Stop};
 use crate::{lake::FileEntry, offset::OffsetRange};
 
 const COLUMNS: [&str; 3] = ["_generation", "_partition", "_offset"];
 const BATCH_ROWS: usize = 8192;
+/// What a batch of every column is to take once decoded, going by what its row group says of itself.
+const DEEP_BATCH_BYTES: i64 = 16 << 20;
 
 /// What a file's claim and its name say of it.
 #[derive(Clone, Debug)]
@@ -105,7 +107,8 @@ async fn decode(source: &Source<'_>, expected: Expected) -> Result<Vec<i64>, Sto
     if rows != expected.entry.rows {
         return Err(Fault::Rows { file: file.clone(), found: rows, expected: expected.entry.rows }.into());
     }
-    let mut reading = off_the_async_threads(file, move || Reading::new(metadata, expected)).await?;
+    let depth = source.lake.depth;
+    let mut reading = off_the_async_threads(file, move || Reading::new(metadata, expected, depth)).await?;
     loop {
         let (next, wanted) = off_the_async_threads(file, move || reading.advance()).await?;
         reading = next;
@@ -169,13 +172,20 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(metadata: ParquetMetaData, expected: Expected) -> Result<Self, Fault> {
+    fn new(metadata: ParquetMetaData, expected: Expected, depth: Depth) -> Result<Self, Fault> {
         let failed = undecodable(&expected.file);
+        let deep_rows = deep_batch_rows(&metadata);
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let builder = ParquetPushDecoderBuilder::try_new_decoder_with_options(Arc::new(metadata), options);
-        let builder = builder.map_err(&failed)?.with_batch_size(BATCH_ROWS);
-        let mask = ProjectionMask::columns(builder.parquet_schema(), COLUMNS);
-        let decoder = builder.with_projection(mask).build().map_err(failed)?;
+        let builder = builder.map_err(&failed)?;
+        let builder = match depth {
+            Depth::Provenance => {
+                let mask = ProjectionMask::columns(builder.parquet_schema(), COLUMNS);
+                builder.with_batch_size(BATCH_ROWS).with_projection(mask)
+            }
+            Depth::EveryColumn => builder.with_batch_size(deep_rows),
+        };
+        let decoder = builder.build().map_err(failed)?;
         Ok(Self { decoder, expected, rows: 0, last: None, offsets: vec![] })
     }
 
@@ -214,6 +224,13 @@ impl Reading {
         }
         Ok(self.offsets)
     }
+}
+
+/// Fewer rows at once where rows are large.
+fn deep_batch_rows(metadata: &ParquetMetaData) -> usize {
+    let row_bytes = |group: &RowGroupMetaData| group.total_byte_size().max(0) / group.num_rows().max(1);
+    let largest = metadata.row_groups().iter().map(row_bytes).max().unwrap_or(0);
+    usize::try_from(DEEP_BATCH_BYTES / largest.max(1)).unwrap_or(1).clamp(1, BATCH_ROWS)
 }
 
 impl Expected {

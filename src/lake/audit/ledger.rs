@@ -11,37 +11,8 @@ use crate::{
     offset::{LaneId, OffsetRange},
 };
 
-/// Every partition of every generation, in order.
-pub(super) async fn lanes(lake: &Lake) -> Result<Vec<LaneId>, AuditError> {
-    let mut lanes = vec![];
-    let root = Path::from_iter(["_ledger", &lake.dataset]);
-    for folder in folders(lake, &root).await? {
-        let Some(generation) = number(&folder, "g") else { continue };
-        for folder in folders(lake, &folder).await? {
-            let Some(partition) = number(&folder, "p") else { continue };
-            let id = LaneId { dataset: lake.dataset.clone(), generation, partition };
-            // Another spelling of the number is a folder that no writer would look into.
-            if names::ledger(&id) == folder {
-                lanes.push(id);
-            }
-        }
-    }
-    lanes.sort_unstable();
-    Ok(lanes)
-}
-
-async fn folders(lake: &Lake, path: &Path) -> Result<Vec<Path>, AuditError> {
-    let listed = lake.store.list_with_delimiter(Some(path)).await;
-    Ok(listed.map_err(AuditError::store("list", path))?.common_prefixes)
-}
-
-fn number<N: std::str::FromStr>(folder: &Path, prefix: &str) -> Option<N> {
-    let digits = folder.filename()?.strip_prefix(prefix)?;
-    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
-}
-
 /// Where the partition's claims begin.
-pub(super) async fn genesis(lake: &Lake, id: &LaneId) -> Result<i64, Stop> {
+pub(in crate::lake) async fn genesis(lake: &Lake, id: &LaneId) -> Result<i64, Stop> {
     let path = names::genesis(id);
     let Some(bytes) = lake.read(&path).await? else { return Err(Fault::GenesisMissing { lane: id.clone() }.into()) };
     let start = claim::parse_genesis(&path, &bytes)?.start;
@@ -53,7 +24,7 @@ pub(super) async fn genesis(lake: &Lake, id: &LaneId) -> Result<i64, Stop> {
 
 /// A step from genesis towards the head.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(in crate::lake) enum Step {
     Claim {
         claim: Box<Claim>,
         newest: bool,
@@ -74,7 +45,7 @@ enum Next {
 }
 
 /// The claims from `start` on, each where the one before it ends.
-pub(super) fn walk<'a>(
+pub(in crate::lake) fn walk<'a>(
     lake: &'a Lake,
     id: &'a LaneId,
     start: i64,
@@ -119,19 +90,19 @@ pub(super) async fn names_file(lake: &Lake, id: &LaneId, start: i64, file: &Path
     })
 }
 
-pub(super) async fn has_claim(lake: &Lake, id: &LaneId, start: i64) -> Result<bool, AuditError> {
+pub(in crate::lake) async fn has_claim(lake: &Lake, id: &LaneId, start: i64) -> Result<bool, AuditError> {
     Ok(lake.get(&names::claim(id, start)).await?.is_some())
 }
 
 /// The claims in a partition's folder that start below its head, and from there on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Listed {
-    pub(super) below: u64,
-    pub(super) beyond: u64,
+pub(in crate::lake) struct Listed {
+    pub(in crate::lake) below: u64,
+    pub(in crate::lake) beyond: u64,
     pub(super) first_beyond: Option<i64>,
 }
 
-pub(super) async fn list(lake: &Lake, id: &LaneId, head: i64) -> Result<Listed, AuditError> {
+pub(in crate::lake) async fn list(lake: &Lake, id: &LaneId, head: i64) -> Result<Listed, AuditError> {
     let starts = starts(lake, id);
     pin_mut!(starts);
     let mut listed = Listed::default();

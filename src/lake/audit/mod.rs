@@ -11,13 +11,15 @@
 //! for each data file   strangers   a claim names it
 //! ```
 //!
+//! A file that a note of the ledger covers ([`super::expiry`]) may be missing: it was deleted by policy.
+//!
 //! Memory doesn't grow with claims or files: listings are streamed, `CLAIMS_AT_ONCE` claims are in hand at a time.
 //! A lake may be written to while it is audited: the audit speaks of what the ledger held when the walk came by.
 
-mod claim;
+pub(super) mod claim;
 mod fault;
 mod file;
-mod ledger;
+pub(super) mod ledger;
 mod merge;
 mod partition;
 mod report;
@@ -36,9 +38,13 @@ use std::{
 use bytes::Bytes;
 use object_store::{Error as StoreError, GetResult, ObjectStore, ObjectStoreExt, path::Path};
 use serde::Serialize;
+use tokio::sync::RwLock;
 
 pub use fault::Fault;
 pub use report::{Faults, PartitionReport, Report, Totals, Verdict};
+
+use super::{Claim, Expiries, FileEntry, LakeError, Means, lanes};
+use crate::offset::LaneId;
 
 /// The claims that are checked at once, each one file after the other.
 const CLAIMS_AT_ONCE: usize = 3;
@@ -72,8 +78,20 @@ pub struct Progress {
 pub enum AuditError {
     #[error("the audit could not finish: {action} {path}")]
     Store { action: &'static str, path: String, source: StoreError },
+    #[error("the audit could not finish: {0}")]
+    Lake(LakeError),
     #[error("the audit was stopped while it checked {path}")]
     Stopped { path: Path },
+}
+
+/// How much of a file is looked at, beside its size, its CRC and its footer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// Where its rows are from: generation, partition and offset.
+    #[default]
+    Provenance,
+    /// Every column of every row group is decoded.
+    EveryColumn,
 }
 
 /// Audits one dataset of the lake at the root of `store`. `broker` is what the broker holds of the newest generation,
@@ -84,17 +102,30 @@ pub async fn audit(
     broker: &BTreeMap<i32, BrokerOffsets>,
     progress: impl Fn(Progress) + Sync,
 ) -> Result<Report, AuditError> {
-    let lake = Lake { store: Arc::clone(store), dataset: dataset.into() };
+    audit_to(Depth::default(), store, dataset, broker, progress).await
+}
+
+/// The same, looking at as much of each file as `depth` says.
+pub async fn audit_to(
+    depth: Depth,
+    store: &Arc<dyn ObjectStore>,
+    dataset: &str,
+    broker: &BTreeMap<i32, BrokerOffsets>,
+    progress: impl Fn(Progress) + Sync,
+) -> Result<Report, AuditError> {
+    let lake = Lake::new(store, dataset, depth);
     let files_total = strangers::count(&lake).await?;
+    lake.refresh_expiries().await?;
     let done = AtomicU64::new(0);
     let count_file = || progress(Progress { files_done: done.fetch_add(1, Relaxed) + 1, files_total });
 
     let mut report = Report::new(dataset);
-    for id in ledger::lanes(&lake).await? {
+    for id in lanes::lanes(lake.store.as_ref(), dataset).await? {
         let partition = partition::audit(&lake, &id, &mut report.faults, &mut report.notes, &count_file).await?;
         report.partitions.push(partition);
     }
     strangers::find(&lake, &mut report).await?;
+    lake.tell_expiries(&mut report).await;
     report.compare_with_broker(broker);
     report.settle();
     Ok(report)
@@ -102,13 +133,51 @@ pub async fn audit(
 
 /// The lake as it is read here.
 #[derive(Debug)]
-struct Lake {
+pub(super) struct Lake {
     store: Arc<dyn ObjectStore>,
     dataset: Arc<str>,
+    depth: Depth,
+    /// What is missing because it was to go.
+    expiries: RwLock<Expiries>,
 }
 
 impl Lake {
-    async fn get(&self, path: &Path) -> Result<Option<GetResult>, AuditError> {
+    pub(super) fn new(store: &Arc<dyn ObjectStore>, dataset: &str, depth: Depth) -> Self {
+        Self { store: Arc::clone(store), dataset: dataset.into(), depth, expiries: RwLock::default() }
+    }
+
+    async fn refresh_expiries(&self) -> Result<(), AuditError> {
+        Ok(self.expiries.write().await.refresh(self.store.as_ref(), &self.dataset).await?)
+    }
+
+    /// How a file of a claim was to go, if it was.
+    async fn expired(&self, id: &LaneId, claim: &Claim, entry: &FileEntry) -> Option<Means> {
+        self.expiries.read().await.covering(id, claim, entry).map(|known| known.note.means)
+    }
+
+    /// The same for a file that is missing: it may have gone since the notes were read.
+    pub(super) async fn is_expired(&self, id: &LaneId, claim: &Claim, entry: &FileEntry) -> Result<bool, AuditError> {
+        if self.expired(id, claim, entry).await.is_some() {
+            return Ok(true);
+        }
+        self.refresh_expiries().await?;
+        Ok(self.expired(id, claim, entry).await.is_some())
+    }
+
+    async fn tell_expiries(&self, report: &mut Report) {
+        let expiries = self.expiries.read().await;
+        for (path, why) in expiries.unreadable() {
+            report.faults.push(Fault::Unreadable { path: path.clone(), why: why.clone() });
+        }
+        for known in expiries.unfinished() {
+            let (before, made) = (known.note.before.to_rfc3339(), known.note.created.to_rfc3339());
+            report.notes.push(format!(
+                "the expiry of everything before {before}, begun {made}, is not finished; run it again, or `audit --repair`"
+            ));
+        }
+    }
+
+    pub(super) async fn get(&self, path: &Path) -> Result<Option<GetResult>, AuditError> {
         match self.store.get(path).await {
             Ok(found) => Ok(Some(found)),
             Err(StoreError::NotFound { .. }) => Ok(None),
@@ -127,22 +196,31 @@ impl Lake {
     }
 }
 
+impl From<LakeError> for AuditError {
+    fn from(error: LakeError) -> Self {
+        match error {
+            LakeError::Store { action, path, source } => Self::Store { action, path, source },
+            other => Self::Lake(other),
+        }
+    }
+}
+
 impl AuditError {
-    fn store(action: &'static str, path: &Path) -> impl FnOnce(StoreError) -> Self {
+    pub(super) fn store(action: &'static str, path: &Path) -> impl FnOnce(StoreError) -> Self {
         move |source| Self::Store { action, path: path.to_string(), source }
     }
 }
 
 /// Why a check went no further: the lake is wrong, or it could not be read.
 #[derive(Debug)]
-enum Stop {
+pub(super) enum Stop {
     Fault(Box<Fault>),
     Error(AuditError),
 }
 
 impl Stop {
     /// The fault, to be noted; an error goes on to the caller.
-    fn into_fault(self) -> Result<Fault, AuditError> {
+    pub(super) fn into_fault(self) -> Result<Fault, AuditError> {
         match self {
             Self::Fault(fault) => Ok(*fault),
             Self::Error(error) => Err(error),

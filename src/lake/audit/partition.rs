@@ -11,7 +11,7 @@ use super::{
     merge,
 };
 use crate::{
-    lake::{Claim, FileEntry, names},
+    lake::{Claim, FileEntry, Means, names},
     offset::{LaneId, OffsetRange},
 };
 
@@ -48,6 +48,10 @@ pub(super) async fn audit(
             }
         }
     }
+    if report.expired_files_left > 0 {
+        let left = report.expired_files_left;
+        notes.push(format!("{id}: {left} files of expired hours are there; `alluvium expire` run again deletes them"));
+    }
     if !report.published {
         notes.push(format!("{id}: a claim's files are not all published yet; its writer does so when it goes on"));
     }
@@ -78,6 +82,10 @@ struct Files {
     visible: u64,
     bytes: u64,
     staged: u64,
+    expired: u64,
+    expired_rows: u64,
+    /// There, although they were to be deleted.
+    expired_left: u64,
     faults: Vec<Fault>,
 }
 
@@ -86,6 +94,9 @@ impl PartitionReport {
         self.files += files.visible;
         self.bytes = self.bytes.saturating_add(files.bytes);
         self.published &= files.staged == 0;
+        self.expired_files += files.expired;
+        self.expired_rows = self.expired_rows.saturating_add(files.expired_rows);
+        self.expired_files_left += files.expired_left;
         files.faults.into_iter().for_each(|fault| faults.push(fault));
     }
 }
@@ -126,7 +137,7 @@ impl ClaimCheck<'_> {
         places: &claim::Places,
         files: &mut Files,
     ) -> Result<Option<Vec<i64>>, AuditError> {
-        let Some((found, at)) = self.find(places, files).await? else { return Ok(None) };
+        let Some((found, at)) = self.find(entry, places, files).await? else { return Ok(None) };
         let expected = file::Expected {
             file: at.clone(),
             entry: entry.clone(),
@@ -147,6 +158,7 @@ impl ClaimCheck<'_> {
     /// Looks for the file at its final name, then where it was staged.
     async fn find<'p>(
         &self,
+        entry: &FileEntry,
         places: &'p claim::Places,
         files: &mut Files,
     ) -> Result<Option<(GetResult, &'p Path)>, AuditError> {
@@ -163,9 +175,16 @@ impl ClaimCheck<'_> {
             published = self.lake.get(&places.file).await?;
         }
         let Some(found) = published else {
+            if self.lake.is_expired(self.id, self.claim, entry).await? {
+                files.expired += 1;
+                files.expired_rows = files.expired_rows.saturating_add(entry.rows);
+                return Ok(None);
+            }
             files.faults.push(Fault::Missing { claim: self.path.clone(), file: places.file.clone() });
             return Ok(None);
         };
+        let left = self.lake.expired(self.id, self.claim, entry).await == Some(Means::Deleted);
+        files.expired_left += u64::from(left);
         files.visible += 1;
         files.bytes = files.bytes.saturating_add(found.meta.size);
         Ok(Some((found, &places.file)))

@@ -44,6 +44,11 @@ pub struct PartitionReport {
     /// At their final names.
     pub files: u64,
     pub bytes: u64,
+    /// Deleted by policy, as notes in the ledger say.
+    pub expired_files: u64,
+    pub expired_rows: u64,
+    /// To be deleted by policy, and there.
+    pub expired_files_left: u64,
     /// Whether every file of the newest claim is at its final name.
     pub published: bool,
     /// Records that the broker holds and the lake doesn't; `None` if the broker wasn't asked.
@@ -58,6 +63,8 @@ pub struct Totals {
     pub counts: Counts,
     pub files: u64,
     pub bytes: u64,
+    pub expired_files: u64,
+    pub expired_rows: u64,
     pub lag: Option<u64>,
 }
 
@@ -132,6 +139,9 @@ impl PartitionReport {
             counts: Counts::default(),
             files: 0,
             bytes: 0,
+            expired_files: 0,
+            expired_rows: 0,
+            expired_files_left: 0,
             published: true,
             lag: None,
         }
@@ -167,6 +177,8 @@ impl Totals {
             counts: sum(self.counts, partition.counts),
             files: self.files + partition.files,
             bytes: self.bytes.saturating_add(partition.bytes),
+            expired_files: self.expired_files + partition.expired_files,
+            expired_rows: self.expired_rows.saturating_add(partition.expired_rows),
             lag: partition.lag.map(|lag| lag.saturating_add(self.lag.unwrap_or(0))).or(self.lag),
         }
     }

@@ -440,6 +440,38 @@ async fn no_damage_to_a_file_stops_the_audit() {
 }
 
 #[tokio::test]
+async fn a_deep_audit_finds_damage_where_a_plain_one_does_not_look_and_survives_all_of_it() {
+    let whole = rows(&(30..40).collect::<Vec<_>>());
+    let (mut plain, mut deep) = (0, 0);
+    for at in 0..whole.len() {
+        let mut bytes = whole.to_vec();
+        bytes[at] ^= 0x55;
+        let lake = TestLake::clean().await;
+        lake.swap_file(30, bytes.into()).await;
+        let store: Arc<dyn ObjectStore> = Arc::new(lake.memory);
+        let found = audit(&store, "iris", &BTreeMap::new(), |_| ()).await.unwrap().faults.found;
+        let found_deep =
+            audit_to(Depth::EveryColumn, &store, "iris", &BTreeMap::new(), |_| ()).await.unwrap().faults.found;
+        assert!(found <= found_deep, "byte {at}: a deep audit finds all that a plain one finds");
+        plain += found;
+        deep += found_deep;
+    }
+    assert!(plain < deep, "{plain} and {deep}");
+}
+
+#[tokio::test]
+async fn a_deep_audit_of_a_clean_lake_is_clean_however_large_its_rows_are() {
+    let lake = TestLake::clean().await;
+    let mut columns = provenance(0, 0, &(30..40).collect::<Vec<_>>());
+    let blob = vec![7; 2 << 20];
+    columns.push(("blob", Arc::new(BinaryArray::from_vec(vec![blob.as_slice(); 10]))));
+    lake.swap_file(30, parquet_of(columns)).await;
+    let store: Arc<dyn ObjectStore> = Arc::new(lake.memory);
+    let report = audit_to(Depth::EveryColumn, &store, "iris", &BTreeMap::new(), |_| ()).await.unwrap();
+    assert_eq!((report.faults.named, report.totals.files), (vec![], 8));
+}
+
+#[tokio::test]
 async fn a_file_with_another_number_of_rows_is_a_fault() {
     let lake = TestLake::clean().await;
     let file = lake.swap_file(30, rows(&[30, 31])).await;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::support::{
     faulty::{Fault, Faulty},
+    proof::{Promise, Proof},
     writer::{END, lane, ledger, memory, segment, work},
 };
 
@@ -78,6 +79,7 @@ async fn a_genesis_is_made_once_and_the_loser_adopts_it() {
 
 #[tokio::test]
 async fn a_gap_is_claimed_and_the_next_claim_follows_it() {
+    let proof = Proof::of("nothing in particular", &[Promise::L3]);
     let (_, store) = memory();
     let ledger = ledger(store, "w");
     let genesis = ledger.begin("flowers", 0).await.unwrap();
@@ -87,10 +89,13 @@ async fn a_gap_is_claimed_and_the_next_claim_follows_it() {
     let gap = head.newest.unwrap();
     assert_eq!(gap.kind, Kind::Gap { reason: "retention".into() });
     assert!(gap.counts.account_for(gap.range()));
+    assert_eq!(gap.counts.absent, 40);
+    proof.shown(&[Promise::L3]);
 }
 
 #[tokio::test]
 async fn the_head_is_found_without_the_hint_and_with_a_wrong_one() {
+    let proof = Proof::of("nothing in particular", &[Promise::L8]);
     let (objects, store) = memory();
     work(store.clone(), "w").await.unwrap();
     let ledger = ledger(store, "w");
@@ -103,6 +108,7 @@ async fn the_head_is_found_without_the_hint_and_with_a_wrong_one() {
     }
     objects.delete(&hint).await.unwrap();
     assert_eq!(ledger.head(&genesis).await.unwrap().position, END);
+    proof.shown(&[Promise::L8]);
 }
 
 #[tokio::test]

@@ -8,7 +8,10 @@ mod rivals;
 mod steps;
 mod undisturbed;
 
+use std::sync::Arc;
+
 use alluvium::{lake::FileKind, pipeline::Settings};
+use object_store::ObjectStore;
 
 use crate::support::{
     lake::{places, rows},
@@ -17,10 +20,10 @@ use crate::support::{
 };
 
 /// Many small segments, in several files each.
-const SMALL_SEGMENTS: &str = "roll_rows = 50\nroll_age = \"1s\"";
+pub const SMALL_SEGMENTS: &str = "roll_rows = 50\nroll_age = \"1s\"";
 
 /// Sends `count` records to each of `partitions`, one in ten of them bad; each has an id of its own.
-async fn send_mixed(stage: &Stage, sent: &mut Sent, partitions: i32, count: usize) {
+pub async fn send_mixed(stage: &Stage, sent: &mut Sent, partitions: i32, count: usize) {
     for partition in 0..partitions {
         let first = sent.len();
         let records: Vec<_> = (first..first + count)
@@ -32,11 +35,14 @@ async fn send_mixed(stage: &Stage, sent: &mut Sent, partitions: i32, count: usiz
 }
 
 /// How many rows of either kind a reader sees.
-async fn visible(settings: &Settings) -> usize {
-    let objects = objects(settings);
+pub async fn visible(settings: &Settings) -> usize {
+    visible_in(&objects(settings)).await
+}
+
+pub async fn visible_in(objects: &Arc<dyn ObjectStore>) -> usize {
     let mut visible = 0;
     for kind in [FileKind::Scored, FileKind::Rejected] {
-        visible += rows(&objects, kind, DATASET).await.map_or(0, |rows| places(&rows).len());
+        visible += rows(objects, kind, DATASET).await.map_or(0, |rows| places(&rows).len());
     }
     visible
 }

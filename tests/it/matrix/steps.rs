@@ -21,7 +21,7 @@ use crate::support::{
 const AT_ONCE: usize = 3;
 /// One fetch brings one of the two batches that are sent; so there are two segments.
 const ONE_BATCH_A_FETCH: &str = "[limits]\nfetch_wait = \"10ms\"\nfetch_bytes = \"16KiB\"\n";
-const BATCH: usize = 150;
+const BATCH: usize = 300;
 
 /// Where lakes can be made, each of its own.
 enum Ground {

@@ -1,0 +1,196 @@
+//! Mends what can be mended without doubt.
+//!
+//! Owns: finishing what a crash cut short, and sweeping what nobody needs. Does not own: finding faults
+//! ([`super::audit`]). Never touches a claim, and never makes one; never deletes a row, but those that a person's own
+//! expiry names.
+//!
+//! It may run beside writers. It publishes what a claim names, as every writer does, any number of times; a staged file
+//! moves only if it is whole and nothing stands at its final name. It sweeps only what is older than a day and in no
+//! claim: a writer claims nothing that it staged more than an hour before, and the staging is listed before the claims.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use futures::{TryStreamExt, pin_mut};
+use object_store::path::Path;
+use serde::Serialize;
+
+use super::{
+    Claim, FileEntry, Store,
+    audit::{
+        AuditError, Depth, Lake,
+        claim::{Places, places},
+        ledger::{self, Step},
+    },
+    expire,
+    ledger::STALE_STAGING_AGE,
+    names,
+    store::{PROBES, Published},
+};
+use crate::offset::LaneId;
+
+/// Staged objects that are held at once; with more, the rest is left to another run.
+const STAGED_HELD_MAX: usize = 100_000;
+/// What could not be mended is told this often.
+const LEFT_TOLD_MAX: usize = 20;
+
+/// What was mended, and what was not.
+#[derive(Debug, Default, Serialize)]
+pub struct Repaired {
+    /// Files that a claim names and that were still in staging.
+    pub published: Vec<String>,
+    /// Staged objects that nobody needs any more.
+    pub swept: u64,
+    pub swept_bytes: u64,
+    /// Expiries that had been cut short, and the files that went.
+    pub expiries: u64,
+    pub expired_files: u64,
+    pub left: Vec<String>,
+}
+
+/// Mends one dataset of a lake.
+pub async fn repair(store: &Store, dataset: &str, writer: &str) -> Result<Repaired, AuditError> {
+    let lake = Lake::new(store.objects(), dataset, Depth::default());
+    let mut repair = Repair { store, lake: &lake, done: Repaired::default() };
+    let mut staging = repair.staging(dataset).await?;
+    for id in store.lanes(dataset).await? {
+        let folder = names::staging_of(&id);
+        let (staged, others) = staging.into_iter().partition(|object: &Staged| object.path.prefix_matches(&folder));
+        staging = others;
+        repair.lane(&id, staged).await?;
+    }
+    // No ledger names what is left: drafts, probes, and partitions that have none.
+    repair.sweep(staging, &BTreeSet::new()).await;
+    let (found, finished) = expire::finish_all(store, dataset, writer).await?;
+    repair.done.expiries = finished;
+    repair.done.expired_files = found.files;
+    for why in found.kept {
+        repair.leave(why);
+    }
+    Ok(repair.done)
+}
+
+struct Repair<'a> {
+    store: &'a Store,
+    lake: &'a Lake,
+    done: Repaired,
+}
+
+/// An object in staging.
+struct Staged {
+    path: Path,
+    bytes: u64,
+    since: DateTime<Utc>,
+}
+
+impl Repair<'_> {
+    /// What is staged now, of this dataset and of the probes.
+    async fn staging(&mut self, dataset: &str) -> Result<Vec<Staged>, AuditError> {
+        let mut staged = vec![];
+        for folder in [Path::from_iter(["_staging", dataset]), Path::from_iter(["_staging", PROBES])] {
+            let mut listing = self.store.list(&folder);
+            while let Some(object) = listing.try_next().await? {
+                if staged.len() == STAGED_HELD_MAX {
+                    self.leave(format!(
+                        "{folder} holds more than {STAGED_HELD_MAX} objects; run it again for the rest"
+                    ));
+                    break;
+                }
+                staged.push(Staged { path: object.location, bytes: object.size, since: object.last_modified });
+            }
+        }
+        Ok(staged)
+    }
+
+    /// Publishes what the partition's claims still have in staging, and sweeps the rest of it.
+    async fn lane(&mut self, id: &LaneId, staged: Vec<Staged>) -> Result<(), AuditError> {
+        if staged.is_empty() {
+            return Ok(());
+        }
+        let by_path: BTreeMap<&Path, u64> = staged.iter().map(|object| (&object.path, object.bytes)).collect();
+        let mut needed = BTreeSet::new();
+        if self.walk(id, &by_path, &mut needed).await? {
+            self.sweep(staged, &needed).await;
+        } else {
+            self.leave(format!("{}: its staging is not swept, as its ledger is not whole", names::staging_of(id)));
+        }
+        Ok(())
+    }
+
+    /// Goes from claim to claim; whether all claims were met that there are.
+    async fn walk(
+        &mut self,
+        id: &LaneId,
+        staged: &BTreeMap<&Path, u64>,
+        needed: &mut BTreeSet<Path>,
+    ) -> Result<bool, AuditError> {
+        let mut head = match ledger::genesis(self.lake, id).await {
+            Ok(genesis) => genesis,
+            Err(stop) => return stop.into_fault().map(|_| false),
+        };
+        let lake = self.lake;
+        let steps = ledger::walk(lake, id, head);
+        pin_mut!(steps);
+        let mut met = 0;
+        while let Some(step) = steps.try_next().await? {
+            let Step::Claim { claim, .. } = step else { return Ok(false) };
+            met += 1;
+            head = claim.end;
+            for entry in &claim.files {
+                self.file(id, &claim, entry, staged, needed).await?;
+            }
+        }
+        let listed = ledger::list(lake, id, head).await?;
+        let goes_on = listed.beyond == 0 || ledger::has_claim(lake, id, head).await?;
+        Ok(listed.below == met && goes_on)
+    }
+
+    /// Publishes a file of a claim if it is staged, whole, and nowhere else.
+    async fn file(
+        &mut self,
+        id: &LaneId,
+        claim: &Claim,
+        entry: &FileEntry,
+        staged: &BTreeMap<&Path, u64>,
+        needed: &mut BTreeSet<Path>,
+    ) -> Result<(), AuditError> {
+        let Ok(places) = places(&names::claim(id, claim.start), id, claim, entry) else { return Ok(()) };
+        let Some(&bytes) = staged.get(&places.staged) else { return Ok(()) };
+        if self.lake.get(&places.file).await?.is_some() || self.lake.is_expired(id, claim, entry).await? {
+            return Ok(());
+        }
+        if bytes != entry.bytes || self.crc(&places).await?.is_some_and(|crc| crc != entry.crc32c) {
+            self.leave(format!("{}: its staged copy {} is not whole", places.file, places.staged));
+        } else if self.store.publish(&places.staged, &places.file).await? == Published::Now {
+            self.done.published.push(places.file.to_string());
+        }
+        needed.insert(places.staged);
+        self.store.remove_empty_folder(&names::staging(id, claim.attempt)).await;
+        Ok(())
+    }
+
+    /// The checksum of what is staged; `None` if its writer has published it meanwhile.
+    async fn crc(&self, places: &Places) -> Result<Option<u32>, AuditError> {
+        let Some(found) = self.lake.get(&places.staged).await? else { return Ok(None) };
+        let sum = |crc, chunk: bytes::Bytes| std::future::ready(Ok(crc32c::crc32c_append(crc, &chunk)));
+        let crc = found.into_stream().try_fold(0, sum).await;
+        crc.map(Some).map_err(AuditError::store("read", &places.staged))
+    }
+
+    async fn sweep(&mut self, staged: Vec<Staged>, needed: &BTreeSet<Path>) {
+        let stale_since = Utc::now() - STALE_STAGING_AGE;
+        for object in staged {
+            if object.since < stale_since && !needed.contains(&object.path) {
+                self.store.remove(&object.path).await;
+                self.done.swept += 1;
+                self.done.swept_bytes += object.bytes;
+            }
+        }
+    }
+
+    fn leave(&mut self, why: String) {
+        if self.done.left.len() < LEFT_TOLD_MAX {
+            self.done.left.push(why);
+        }
+    }
+}
