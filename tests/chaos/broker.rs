@@ -32,20 +32,21 @@ pub enum TestBroker {
 pub struct OwnBroker {
     program: Program,
     folder: PathBuf,
+    keeps: bool,
     listen: SocketAddr,
     proxy: Proxy,
     child: Child,
 }
 
 impl TestBroker {
-    /// Starts a broker that keeps its records in `folder`.
-    pub async fn start(program: &Program, folder: &Path) -> anyhow::Result<Self> {
+    /// Starts a broker; if it is to outlive a kill, it keeps its records in `folder`.
+    pub async fn start(program: &Program, folder: &Path, keeps: bool) -> anyhow::Result<Self> {
         // Whoever takes the port in between makes the start fail, and that is told.
         let listen = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
         let proxy = Proxy::start(listen).await?;
         let (program, folder) = (program.clone(), folder.to_owned());
-        let child = started(&program, &folder, listen, proxy.address)?;
-        let own = OwnBroker { program, folder, listen, proxy, child };
+        let child = started(&program, &folder, keeps, listen, proxy.address)?;
+        let own = OwnBroker { program, folder, keeps, listen, proxy, child };
         own.ready().await?;
         Ok(Self::Own(Box::new(own)))
     }
@@ -89,7 +90,7 @@ impl TestBroker {
         let Self::Own(own) = self else { return Ok(()) };
         match fault {
             BrokerFault::Killed => {
-                own.child = started(&own.program, &own.folder, own.listen, own.proxy.address)?;
+                own.child = started(&own.program, &own.folder, own.keeps, own.listen, own.proxy.address)?;
                 own.ready().await?;
             }
             BrokerFault::Stopped => process::signal(&own.child, Signal::Continue).await?,
@@ -113,11 +114,19 @@ impl OwnBroker {
     }
 }
 
-fn started(program: &Program, folder: &Path, listen: SocketAddr, advertised: SocketAddr) -> anyhow::Result<Child> {
+fn started(
+    program: &Program,
+    folder: &Path,
+    keeps: bool,
+    listen: SocketAddr,
+    advertised: SocketAddr,
+) -> anyhow::Result<Child> {
     let (listen, advertised) = (listen.to_string(), advertised.to_string());
     let file = folder.join("broker.db");
-    let file = file.to_str().context("the folder's name is text")?;
-    let arguments = ["broker", "--listen", &listen, "--advertise", &advertised, "--file", file];
+    let mut arguments = vec!["broker", "--listen", &listen, "--advertise", &advertised];
+    if keeps {
+        arguments.extend(["--file", file.to_str().context("the folder's name is text")?]);
+    }
     program.start(&arguments, &log(folder))
 }
 

@@ -39,6 +39,8 @@ pub struct Plan {
     pub events: Vec<Event>,
     pub ending: Ending,
     pub fetch_wait_ms: u64,
+    /// Keeps its records in a file, and so outlives a kill; but its file storage slows down with every record.
+    pub broker_keeps: bool,
     /// DuckDB reads all the while, too.
     pub duckdb_watches: bool,
 }
@@ -140,12 +142,12 @@ impl Plan {
         let mut dice = ChaCha8Rng::seed_from_u64(name.seed);
         let dice = &mut dice;
         let workers: Vec<_> = (0..dice.random_range(1..=3)).map(|_| role(dice)).collect();
-        let records = dice.random_range(1_500..6_000);
+        let records = dice.random_range(1_000..3_500);
         let roll_rows = dice.random_range(50..600);
         Self {
             partitions: dice.random_range(1..=6),
             records,
-            lead: dice.random_range(300..1_500),
+            lead: dice.random_range(200..900),
             records_a_batch: 1..=dice.random_range(5..120),
             bad_one_in: *[3, 10, 40].choose(dice).unwrap_or(&10),
             hours: dice.random_range(1..=8),
@@ -155,6 +157,7 @@ impl Plan {
             events: events(dice, name.place, workers.len(), records),
             ending: if dice.random_bool(0.5) { Ending::Kill } else { Ending::Terminate },
             fetch_wait_ms: 10,
+            broker_keeps: true,
             duckdb_watches: name.place == Place::Local && dice.random_ratio(1, 8),
             workers,
         }
@@ -178,6 +181,7 @@ impl Plan {
             events: vec![],
             ending: Ending::Terminate,
             fetch_wait_ms: 100,
+            broker_keeps: false,
             duckdb_watches: false,
         }
     }

@@ -101,7 +101,7 @@ impl<'a> Round<'a> {
         let topic = format!("chaos-{name}-{}", Uuid::new_v4().simple());
         let broker = match &stand.broker {
             Some(named) => TestBroker::Named(named.clone()),
-            None => TestBroker::start(&stand.program, folder).await?,
+            None => TestBroker::start(&stand.program, folder, plan.broker_keeps).await?,
         };
         let client = broker.connect().await?;
         client.create_topic(&topic, plan.partitions, 1).await?;

@@ -76,6 +76,10 @@ async fn run(round: &mut Round<'_>, duration: Duration) -> anyhow::Result<()> {
     let (warm, last) = (warm.context("it took long enough to be measured")?, median(&samples));
     println!("after {} s: {warm}; at the end: {last}", warm_after.as_secs());
     round.close(readers).await?;
+    if warm_after < WARM_AFTER {
+        println!("too short to judge by; give it {} s at least", 2 * WARM_AFTER.as_secs());
+        return Ok(());
+    }
     let flat = last.resident_kib * 100 <= warm.resident_kib * (100 + GROWTH_MAX);
     ensure!(flat, "memory grew from {} to {} KiB", warm.resident_kib, last.resident_kib);
     ensure!(last.descriptors <= warm.descriptors + DESCRIPTORS_MORE_MAX, "descriptors grew: {warm}, then {last}");
