@@ -182,8 +182,9 @@ impl Partition {
         }
     }
 
-    /// Sends records; their offsets are ignored. At least once: a try that failed may have arrived.
-    pub async fn produce(&self, records: Vec<Record>, compression: Compression) -> Result<(), BrokerError> {
+    /// Sends records, whose own offsets are ignored, and tells those that they got. At least once: a try that failed may
+    /// have arrived too, at offsets that nobody told.
+    pub async fn produce(&self, records: Vec<Record>, compression: Compression) -> Result<Vec<i64>, BrokerError> {
         let records = records.into_iter().map(outgoing).collect::<Result<Vec<_>, _>>();
         let records = records.map_err(|cause| self.error(cause, "send records", None))?;
         let records = &records;
@@ -196,7 +197,7 @@ impl Partition {
             sent
         };
         let sent = patiently(self.link.limits.request_timeout, attempt).await;
-        sent.map(|_| ()).map_err(|cause| self.error(cause, "send records", None))
+        sent.map_err(|cause| self.error(cause, "send records", None))
     }
 
     async fn offset_at(&self, at: At) -> Result<i64, BrokerError> {

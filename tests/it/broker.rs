@@ -113,6 +113,30 @@ mod records {
     }
 
     #[tokio::test]
+    async fn tell_their_offsets_when_they_are_sent() {
+        let (_embedded, broker) = embedded().await;
+        broker.create_topic("told", 1, 1).await.unwrap();
+        let partition = broker.partition("told", 0).await.unwrap();
+        for sent in [0..7, 7..8, 8..30] {
+            let offsets = partition.produce(numbered(sent.clone()), Compression::Lz4).await.unwrap();
+            assert_eq!(offsets, sent.collect::<Vec<_>>());
+        }
+    }
+
+    #[tokio::test]
+    async fn go_by_the_address_that_the_broker_advertises() {
+        let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let advertised = elsewhere.local_addr().unwrap().to_string();
+        let embedded =
+            EmbeddedBroker::start_behind(LOOPBACK, Some(&advertised), EmbeddedStorage::Memory).await.unwrap();
+        let broker = connect(embedded.address(), Duration::from_secs(20)).await.unwrap();
+        let creates = tokio::spawn(async move { broker.create_topic("elsewhere", 1, 1).await });
+        let came = tokio::time::timeout(Duration::from_secs(20), elsewhere.accept()).await;
+        assert!(came.is_ok(), "the client was sent there");
+        creates.abort();
+    }
+
+    #[tokio::test]
     async fn are_none_skipped_when_a_fetch_begins_inside_a_batch() {
         let (_embedded, broker) = embedded().await;
         broker.create_topic("inside", 1, 1).await.unwrap();

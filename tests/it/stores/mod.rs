@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Many small segments.
-const SMALL_SEGMENTS: &str = "roll_rows = 25\nroll_age = \"50ms\"\n";
+const SMALL_SEGMENTS: &str = "roll_rows = 25\nroll_age = \"100ms\"\n";
 
 /// A topic, and a lake on S3.
 struct Scene {

@@ -13,6 +13,9 @@ use crate::support::{
 /// For so many seconds the store is out; `ALLUVIUM_TEST_OUTAGE` asks for more.
 const OUT_SECONDS: u64 = 5;
 
+/// Less than what is sent while the store is out would take.
+const MEMORY: usize = 16 << 20;
+
 fn out_for() -> Duration {
     let asked = std::env::var("ALLUVIUM_TEST_OUTAGE").ok().and_then(|seconds| seconds.parse().ok());
     Duration::from_secs(asked.unwrap_or(OUT_SECONDS))
@@ -36,7 +39,7 @@ async fn a_stream_waits_for_a_store_that_is_out_and_stays_inside_its_memory() {
     );
     let mut scene = Scene::new().await;
     scene.settings.lake.roll.rows_max = 2_000;
-    scene.settings.limits.memory_bytes_max = 2 << 20;
+    scene.settings.limits.memory_bytes_max = MEMORY;
     let running = scene.stream(Duration::from_secs(30)).await;
     scene.send(100).await;
     scene.all_visible().await;
@@ -44,7 +47,7 @@ async fn a_stream_waits_for_a_store_that_is_out_and_stays_inside_its_memory() {
     scene.server.set_out(true);
     let back = tokio::time::Instant::now() + out_for();
     for _ in 0..10 {
-        scene.send(2_000).await;
+        scene.send(6_000).await;
     }
     // This is the outage itself, not a wait for something.
     tokio::time::sleep_until(back).await;
@@ -52,7 +55,7 @@ async fn a_stream_waits_for_a_store_that_is_out_and_stays_inside_its_memory() {
     scene.all_visible().await;
     let summary = running.stop().await;
     assert_eq!(summary.failures, Vec::<String>::new());
-    assert!(summary.memory_peak_bytes <= 2 << 20, "{} bytes at most", summary.memory_peak_bytes);
+    assert!(summary.memory_peak_bytes <= MEMORY, "{} bytes at most", summary.memory_peak_bytes);
     proof.shown(&[Promise::MemoryInBudget]);
     witness.agree(&proof).await;
     scene.resumes(&proof).await;

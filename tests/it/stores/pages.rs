@@ -20,9 +20,11 @@ async fn the_head_is_found_through_many_pages_where_the_hint_is_gone() {
     );
     let mut scene = Scene::new().await;
     scene.server.set_page_keys_max(3);
-    scene.send(300).await;
     let first = scene.stream(Duration::from_secs(30)).await;
-    scene.all_visible().await;
+    for _ in 0..12 {
+        scene.send(25).await;
+        scene.all_visible().await;
+    }
     first.stop().await;
     let lane = alluvium::offset::LaneId { dataset: Arc::from(DATASET), generation: 0, partition: 0 };
     scene.objects.delete(&names::hint(&lane)).await.unwrap();
