@@ -247,7 +247,6 @@ async fn fill(
     let mut segment = Segment::new(lane.ledger.id().clone(), current.layout.clone(), position);
     loop {
         (segment, *rest) = take_in(lane, current.clone(), segment, work).await?;
-        lane.share.set(segment.memory());
         lane.status.reached(segment.range().end);
         let full = segment.records() >= lane.roll.rows_max || segment.memory() >= lane.roll.bytes_max;
         if full || rest.is_some() {
@@ -311,15 +310,18 @@ async fn take_in(
     lane: &Lane,
     works: Arc<Works>,
     mut segment: Segment,
-    work: Work,
+    mut work: Work,
 ) -> Result<(Segment, Option<Work>), LaneError> {
     let _turn = lane.cpu.acquire().await;
     let now_ms = chrono::Utc::now().timestamp_millis();
+    let memory = work.take_memory();
     let task = tokio::task::spawn_blocking(move || {
         let left = works.append(&mut segment, work, now_ms)?;
-        Ok((segment, left))
+        Ok::<_, LaneError>((segment, left))
     });
-    task.await?
+    let (segment, left) = task.await??;
+    lane.share.take_over(memory, segment.memory());
+    Ok((segment, left))
 }
 
 async fn commit(lane: &Lane, segment: Segment, reason: &Reason) -> Result<Outcome, LaneError> {

@@ -7,6 +7,7 @@ use std::{borrow::Cow, error::Error as StdError, sync::Arc, time::Duration};
 use rskafka::{
     BackoffError, ConnectionError,
     client::error::{Error, ProtocolError, RequestError},
+    messenger::SyncVersionsError,
 };
 
 use super::error::{BrokerError, BrokerErrorKind, Place};
@@ -50,7 +51,7 @@ impl Cause {
         Self::new(BrokerErrorKind::Person, text, remedy)
     }
 
-    fn connection(text: impl Into<String>) -> Self {
+    pub(super) fn connection(text: impl Into<String>) -> Self {
         let text = text.into();
         let mut cause = match text.as_str() {
             told if told.contains("Sasl") || told.contains("SASL") => {
@@ -81,6 +82,17 @@ impl Cause {
         if let Some((_, name)) = nearest.filter(|(likeness, _)| *likeness >= LIKENESS_MIN) {
             cause.remedy = format!("did you mean `{name}`?").into();
         }
+        cause
+    }
+
+    pub(super) fn missing_partition() -> Self {
+        unknown_topic("there is no such partition")
+    }
+
+    /// The broker answered something else than it was asked; the next answer may be sounder.
+    pub(super) fn senseless(what: &str) -> Self {
+        let mut cause = Self::connection(format!("the broker's answer makes no sense: {what}"));
+        cause.remedy = BROKER_LOG.into();
         cause
     }
 
@@ -118,6 +130,11 @@ impl Cause {
         if self.unknown_topic { Self { kind: BrokerErrorKind::Person, ..self } } else { self }
     }
 
+    /// A question over the connection that stands would fail again, or go to a broker that leads no longer.
+    pub(super) fn asks_for_another_connection(&self) -> bool {
+        self.kind == BrokerErrorKind::Transient || self.unknown_topic
+    }
+
     pub(super) fn at(self, doing: &'static str, place: Place) -> BrokerError {
         BrokerError {
             kind: self.kind,
@@ -134,6 +151,27 @@ impl Cause {
 impl From<Error> for Cause {
     fn from(error: Error) -> Self {
         of_error(&error)
+    }
+}
+
+impl From<RequestError> for Cause {
+    fn from(error: RequestError) -> Self {
+        of_request(&error)
+    }
+}
+
+impl From<SyncVersionsError> for Cause {
+    fn from(error: SyncVersionsError) -> Self {
+        match error {
+            SyncVersionsError::RequestError(error) => of_request(&error),
+            other => Self::person(other.to_string(), "is this the port of a Kafka broker?"),
+        }
+    }
+}
+
+impl From<ProtocolError> for Cause {
+    fn from(error: ProtocolError) -> Self {
+        of_server(error, None)
     }
 }
 
@@ -188,20 +226,13 @@ fn of_request(error: &RequestError) -> Cause {
     }
 }
 
-fn undecodable(text: &str) -> Cause {
+pub(super) fn undecodable(text: &str) -> Cause {
     Cause { unreadable: true, ..in_the_way(text) }
 }
 
-/// A fetch fails as a whole when one batch in it can't be read; this says what is in the way, as well as can be known.
+/// Says what is in the way, as well as can be known.
 fn in_the_way(text: &str) -> Cause {
-    if text.contains("control batch record") || text.contains("control record") {
-        Cause::person(
-            format!(
-                "the records hold a transaction marker, and transactional topics are not supported; {NOTHING_SKIPPED}"
-            ),
-            "read a topic that is written without transactions",
-        )
-    } else if text.contains("out of range integral type conversion") {
+    if text.contains("out of range integral type conversion") {
         Cause::person(
             format!("a record has a header without a value (null), which is not supported; {NOTHING_SKIPPED}"),
             "let the producer write an empty header value, or start behind that record",
@@ -216,10 +247,7 @@ fn in_the_way(text: &str) -> Cause {
 
 fn of_invalid_response(text: &str) -> Cause {
     if text.starts_with("Could not find metadata for partition") {
-        return unknown_topic("there is no such partition");
-    }
-    if text.contains("imestamp") {
-        return undecodable(text);
+        return Cause::missing_partition();
     }
     Cause::new(BrokerErrorKind::Transient, text, BROKER_LOG)
 }

@@ -3,6 +3,7 @@
 //! Owns: the life of the embedded broker. Does not own: what is said to it; it is spoken to over TCP like any other.
 
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -59,22 +60,35 @@ pub struct EmbeddedBroker {
 impl EmbeddedBroker {
     /// Starts a broker and waits until it answers; port 0 means a free one.
     pub async fn start(listen: SocketAddr, storage: EmbeddedStorage) -> Result<Self, BrokerError> {
+        Self::start_behind(listen, None, storage).await
+    }
+
+    /// The same behind a proxy or a forwarded port: clients are told to come to `advertised`, `host:port`.
+    pub async fn start_behind(
+        listen: SocketAddr,
+        advertised: Option<&str>,
+        storage: EmbeddedStorage,
+    ) -> Result<Self, BrokerError> {
         let storage = storage_url(&storage)?;
         for _ in 1..PORTS_TRIED_MAX {
-            let outcome = Self::serve(free_address(listen).await?, storage.clone()).await;
+            let outcome = Self::serve(free_address(listen).await?, advertised, storage.clone()).await;
             if listen.port() != 0 || !outcome.as_ref().is_err_and(|error| error.kind() == BrokerErrorKind::Transient) {
                 return outcome;
             }
         }
-        Self::serve(free_address(listen).await?, storage).await
+        Self::serve(free_address(listen).await?, advertised, storage).await
     }
 
-    async fn serve(address: SocketAddr, storage: Url) -> Result<Self, BrokerError> {
+    async fn serve(address: SocketAddr, advertised: Option<&str>, storage: Url) -> Result<Self, BrokerError> {
+        let advertised = match advertised {
+            Some(elsewhere) => tcp(elsewhere)?,
+            None => tcp(reachable(address))?,
+        };
         let build = Tansu::builder()
             .node_id(NODE)
             .cluster_id(CLUSTER)
             .incarnation_id(Uuid::new_v4())
-            .advertised_listener(tcp(reachable(address))?)
+            .advertised_listener(advertised)
             .storage(storage)
             .listener(tcp(address)?)
             .silent(true)
@@ -140,7 +154,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-fn tcp(address: SocketAddr) -> Result<Url, BrokerError> {
+fn tcp(address: impl fmt::Display) -> Result<Url, BrokerError> {
     Url::parse(&format!("tcp://{address}"))
         .map_err(|error| failed(format!("{address}: {error}"), "use another address"))
 }

@@ -15,10 +15,12 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{BrokerLimits, cause::Cause, error::BrokerErrorKind};
+use super::{BrokerLimits, cause::Cause, error::BrokerErrorKind, wire::Wire};
 
 /// The largest frame taken from a broker; a fetch holds at least one batch, however large.
-const FRAME_BYTES_MAX: usize = 100 << 20;
+pub(super) const FRAME_BYTES_MAX: usize = 100 << 20;
+/// What brokers call us in their logs.
+pub(super) const CLIENT: &str = "alluvium";
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
@@ -26,22 +28,20 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Link {
     brokers: Vec<String>,
     pub(super) limits: BrokerLimits,
-    client: Mutex<Option<Arc<Client>>>,
+    client: Kept<Client>,
+    /// Asked for leaders.
+    wire: Kept<Wire>,
 }
 
 impl Link {
     pub(super) fn new(brokers: &[String], limits: BrokerLimits) -> Self {
-        Self { brokers: brokers.to_vec(), limits, client: Mutex::new(None) }
+        Self { brokers: brokers.to_vec(), limits, client: Kept::default(), wire: Kept::default() }
     }
 
     /// The client that stands, or a new one.
     pub(super) async fn client(&self) -> Result<Arc<Client>, Cause> {
-        let mut client = self.client.lock().await;
-        if let Some(client) = &*client {
-            return Ok(Arc::clone(client));
-        }
-        let connected = patiently(self.limits.connect_timeout, |left| connect_any(&self.brokers, left)).await?;
-        Ok(Arc::clone(client.insert(Arc::new(connected))))
+        let limit = self.limits.connect_timeout;
+        self.client.get(|| patiently(limit, |left| any(&self.brokers, move |broker| connect(broker, left)))).await
     }
 
     /// One call over the shared connection, which is given up if the call lost it.
@@ -52,26 +52,66 @@ impl Link {
         let client = self.client().await?;
         let outcome = within(limit, Box::pin(call(Arc::clone(&client)))).await;
         if outcome.as_ref().is_err_and(|cause| cause.connection_lost) {
-            self.forget(&client).await;
+            self.client.forget(&client).await;
         }
         outcome
     }
 
-    async fn forget(&self, lost: &Arc<Client>) {
-        let mut client = self.client.lock().await;
-        if client.as_ref().is_some_and(|client| Arc::ptr_eq(client, lost)) {
-            *client = None;
+    /// A connection of its own to whoever leads the partition now.
+    pub(super) async fn leader(&self, topic: &str, partition: i32, limit: Duration) -> Result<Wire, Cause> {
+        let wire =
+            self.wire.get(|| any(&self.brokers, |broker| within(limit, Box::pin(Wire::connect(broker))))).await?;
+        let found = within(limit, Box::pin(wire.leader(topic, partition))).await;
+        if found.as_ref().is_err_and(|cause| cause.connection_lost) {
+            self.wire.forget(&wire).await;
+        }
+        let address = found?.address();
+        within(limit, Box::pin(Wire::connect(&address))).await
+    }
+}
+
+/// A connection that stands until it is lost; none before it is needed.
+#[derive(Debug)]
+pub(super) struct Kept<T>(Mutex<Option<Arc<T>>>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Kept<T> {
+    /// The one that stands, or a new one.
+    pub(super) async fn get<F>(&self, connect: impl FnOnce() -> F) -> Result<Arc<T>, Cause>
+    where
+        F: Future<Output = Result<T, Cause>>,
+    {
+        let mut kept = self.0.lock().await;
+        if let Some(kept) = &*kept {
+            return Ok(Arc::clone(kept));
+        }
+        Ok(Arc::clone(kept.insert(Arc::new(connect().await?))))
+    }
+
+    /// The next one to ask connects anew.
+    pub(super) async fn forget(&self, lost: &Arc<T>) {
+        let mut kept = self.0.lock().await;
+        if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, lost)) {
+            *kept = None;
         }
     }
 }
 
 /// Asks all brokers at once, so that one which hangs doesn't hold up those that answer.
-async fn connect_any(brokers: &[String], limit: Duration) -> Result<Client, Cause> {
-    let mut attempts: FuturesUnordered<_> = brokers.iter().map(|broker| connect(broker, limit)).collect();
+async fn any<'a, T, F>(brokers: &'a [String], connect: impl Fn(&'a str) -> F) -> Result<T, Cause>
+where
+    F: Future<Output = Result<T, Cause>>,
+{
+    let mut attempts: FuturesUnordered<_> = brokers.iter().map(|broker| connect(broker)).collect();
     let mut refusals: Option<Cause> = None;
     while let Some(outcome) = attempts.next().await {
         match outcome {
-            Ok(client) => return Ok(client),
+            Ok(connected) => return Ok(connected),
             Err(cause) => {
                 refusals = Some(match refusals {
                     None => cause,
@@ -86,7 +126,7 @@ async fn connect_any(brokers: &[String], limit: Duration) -> Result<Client, Caus
 async fn connect(broker: &str, limit: Duration) -> Result<Client, Cause> {
     let no_retries = BackoffConfig { deadline: Some(Duration::ZERO), ..BackoffConfig::default() };
     let build = ClientBuilder::new(vec![broker.to_owned()])
-        .client_id("alluvium")
+        .client_id(CLIENT)
         .max_message_size(FRAME_BYTES_MAX)
         .backoff_config(no_retries)
         .build();
@@ -96,7 +136,10 @@ async fn connect(broker: &str, limit: Duration) -> Result<Client, Cause> {
 /// Waits for an answer, but not for ever.
 ///
 /// The call comes boxed: rskafka's futures are nested so deep that the compiler refuses to lay out what holds them.
-pub(super) async fn within<T>(limit: Duration, call: BoxFuture<'_, Result<T, Error>>) -> Result<T, Cause> {
+pub(super) async fn within<T, E>(limit: Duration, call: BoxFuture<'_, Result<T, E>>) -> Result<T, Cause>
+where
+    Cause: From<E>,
+{
     match timeout(limit, call).await {
         Ok(answer) => answer.map_err(Cause::from),
         Err(_) => Err(Cause::no_answer(limit)),

@@ -3,12 +3,14 @@
 //! Owns: connections, their time limits, and what a failure means. Does not own: retrying a fetch, which is the lane's,
 //! nor any knowledge of what the records are for.
 
+mod batches;
 mod cause;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
 mod link;
 mod partition;
+mod wire;
 
 use std::{sync::Arc, time::Duration};
 

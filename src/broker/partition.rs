@@ -2,23 +2,19 @@
 //!
 //! Owns: the connection, and making it anew after it failed. Does not own: when to try again after a failed fetch.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rskafka::{
     chrono::DateTime,
-    client::{
-        error::Error,
-        partition::{self, OffsetAt, PartitionClient, UnknownTopicHandling},
-    },
-    record::RecordAndOffset,
+    client::partition::{self, PartitionClient, UnknownTopicHandling},
 };
-use tokio::sync::Mutex;
 
 use super::{
-    Start,
+    Start, batches,
     cause::Cause,
     error::{BrokerError, BrokerErrorKind, Place},
-    link::{Link, patiently, within},
+    link::{Kept, Link, patiently, within},
+    wire::{Answer, At, Wire, Wish},
 };
 use crate::{
     offset::OffsetRange,
@@ -51,23 +47,28 @@ pub struct Partition {
     link: Arc<Link>,
     topic: Arc<str>,
     number: i32,
-    /// None after a failure: the next call connects anew.
-    client: Mutex<Option<Arc<PartitionClient>>>,
+    wire: Kept<Wire>,
+    /// Sends, and nothing else.
+    producer: Kept<PartitionClient>,
 }
 
 /// What one fetch brought.
 #[derive(Debug)]
 struct Fetched {
     records: Vec<Record>,
+    /// The first offset that the answer tells of, if it tells of any.
+    begin: Option<i64>,
+    /// One past the last offset that the answer tells of, with a record or without.
+    end: i64,
     high_watermark: i64,
 }
 
 impl Partition {
     pub(super) async fn open(link: Arc<Link>, topic: &str, number: i32) -> Result<Self, BrokerError> {
-        let this = Self { link, topic: topic.into(), number, client: Mutex::new(None) };
+        let this = Self { link, topic: topic.into(), number, wire: Kept::default(), producer: Kept::default() };
         let partition = &this;
         // A topic just created may be unknown for a moment, to some of the brokers.
-        let attempt = |left| async move { partition.client(left).await.map_err(Cause::or_later) };
+        let attempt = |left| async move { partition.wire(left).await.map_err(Cause::or_later) };
         let opened = patiently(this.link.limits.request_timeout, attempt).await;
         opened.map_err(|cause| this.error(cause.settled(), "open the partition", None))?;
         Ok(this)
@@ -75,12 +76,12 @@ impl Partition {
 
     /// The first offset that is kept.
     pub async fn earliest(&self) -> Result<i64, BrokerError> {
-        self.offset_at(OffsetAt::Earliest).await
+        self.offset_at(At::Earliest).await
     }
 
     /// The offset that the next record will get.
     pub async fn latest(&self) -> Result<i64, BrokerError> {
-        let told = self.offset_at(OffsetAt::Latest).await?;
+        let told = self.offset_at(At::Latest).await?;
         // Some brokers tell an offset inside the last batch; what a fetch says beside its records is right everywhere.
         match self.fetch_once(told, LOOK_BYTES_MAX, LOOK_WAIT).await {
             Ok(fetched) => Ok(told.max(fetched.high_watermark)),
@@ -103,15 +104,14 @@ impl Partition {
     async fn first_since(&self, time_ms: i64) -> Result<i64, BrokerError> {
         let end = self.latest().await?;
         // Below zero the protocol means something else, and nothing is older.
-        let Some(time) = DateTime::from_timestamp_millis(time_ms.max(0)) else { return Ok(end) };
-        let mut at = self.offset_at(OffsetAt::Timestamp(time)).await?;
+        let mut at = self.offset_at(At::Time(time_ms.max(0))).await?;
         // Brokers answer in records or in whole batches, and "none" as -1 or as 0: so look.
         while (0..end).contains(&at) {
             let batch = self.fetch(at, self.link.limits.fetch_bytes_max, LOOK_WAIT).await?;
             if let Some(first) = batch.records.iter().find(|record| record.timestamp_ms >= time_ms) {
                 return Ok(first.offset);
             }
-            if batch.records.is_empty() {
+            if batch.range.is_empty() {
                 break;
             }
             at = batch.range.end;
@@ -125,10 +125,14 @@ impl Partition {
         if fetched.begins_late(offset) {
             fetched = self.fetch_from_before(offset, fetched).await?;
         }
-        let end = fetched.records.last().map_or(offset, |last| last.offset + 1);
+        // A batch's own offset stands outside its checksum. What was written meanwhile is beyond the end that was told.
+        if fetched.high_watermark < fetched.end && self.latest().await? < fetched.end {
+            let cause = Cause::senseless("it holds offsets beyond the partition's end");
+            return Err(self.error(cause, "fetch", Some(offset)));
+        }
         Ok(Batch {
             records: fetched.records,
-            range: OffsetRange { start: offset, end },
+            range: OffsetRange { start: offset, end: fetched.end },
             high_watermark: fetched.high_watermark,
         })
     }
@@ -140,22 +144,21 @@ impl Partition {
     async fn fetch_from_before(&self, offset: i64, found: Fetched) -> Result<Fetched, BrokerError> {
         let Some(mut seen) = self.batch_before(offset).await? else { return Ok(found) };
         loop {
-            let Some(last) = seen.records.last().map(|last| last.offset) else { return Ok(found) };
-            if last >= offset {
+            if offset < seen.end {
                 seen.records.retain(|record| record.offset >= offset);
                 return Ok(seen);
             }
-            if last + 1 == offset {
+            if seen.end == offset {
                 return Ok(found);
             }
-            seen = self.fetch_once(last + 1, LOOK_BYTES_MAX, LOOK_WAIT).await?;
+            seen = self.fetch_once(seen.end, LOOK_BYTES_MAX, LOOK_WAIT).await?;
             if seen.begins_at_or_after(offset) {
                 return Ok(found);
             }
         }
     }
 
-    /// Steps back from `offset`, further each time, to a batch with a record before it; none if there is no such batch.
+    /// Steps back from `offset`, further each time, to a batch that begins before it; none if there is no such batch.
     async fn batch_before(&self, offset: i64) -> Result<Option<Fetched>, BrokerError> {
         let mut step = 1;
         loop {
@@ -179,63 +182,64 @@ impl Partition {
         }
     }
 
-    /// Sends records; their offsets are ignored. At least once: a try that failed may have arrived.
-    pub async fn produce(&self, records: Vec<Record>, compression: Compression) -> Result<(), BrokerError> {
+    /// Sends records, whose own offsets are ignored, and tells those that they got. At least once: a try that failed may
+    /// have arrived too, at offsets that nobody told.
+    pub async fn produce(&self, records: Vec<Record>, compression: Compression) -> Result<Vec<i64>, BrokerError> {
         let records = records.into_iter().map(outgoing).collect::<Result<Vec<_>, _>>();
         let records = records.map_err(|cause| self.error(cause, "send records", None))?;
         let records = &records;
         let attempt = |left| async move {
-            let records = records.clone();
-            self.once(left, |client| async move { client.produce(records, compression.into()).await }).await
+            let producer = self.producer(left).await?;
+            let sent = within(left, Box::pin(producer.produce(records.clone(), compression.into()))).await;
+            if sent.as_ref().is_err_and(Cause::asks_for_another_connection) {
+                self.producer.forget(&producer).await;
+            }
+            sent
         };
         let sent = patiently(self.link.limits.request_timeout, attempt).await;
-        sent.map(|_| ()).map_err(|cause| self.error(cause, "send records", None))
+        sent.map_err(|cause| self.error(cause, "send records", None))
     }
 
-    async fn offset_at(&self, at: OffsetAt) -> Result<i64, BrokerError> {
+    async fn offset_at(&self, at: At) -> Result<i64, BrokerError> {
         let limit = self.link.limits.request_timeout;
-        let asked = self.once(limit, |client| async move { client.get_offset(at).await });
+        let asked = self.ask(limit, |wire| async move { wire.offset(&self.topic, self.number, at).await });
         asked.await.map_err(|cause| self.error(cause.or_later(), "ask for an offset", None))
     }
 
     async fn fetch_once(&self, offset: i64, bytes_max: i32, wait: Duration) -> Result<Fetched, BrokerError> {
-        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        let wish = Wish { partition: self.number, offset, bytes_max: bytes_max.max(1), wait };
         let limit = self.link.limits.request_timeout + wait;
-        let bytes = 1..bytes_max.max(1).saturating_add(1);
-        let fetch = self.once(limit, |client| async move { client.fetch_records(offset, bytes, wait_ms).await });
-        match fetch.await {
-            Ok((records, high_watermark)) => {
-                Ok(Fetched { records: records.into_iter().map(incoming).collect(), high_watermark })
-            }
-            Err(cause) => Err(self.error(cause.or_later(), "fetch", Some(offset))),
-        }
+        let asked = self.ask(limit, |wire| async move { wire.fetch(&self.topic, wish).await });
+        let fetched = asked.await.and_then(|answer| Fetched::read(answer, offset));
+        fetched.map_err(|cause| self.error(cause.or_later(), "fetch", Some(offset)))
     }
 
-    /// One call to the leader. After a failure that may pass, the next one is made over a new connection.
-    async fn once<T, F>(&self, limit: Duration, call: impl FnOnce(Arc<PartitionClient>) -> F) -> Result<T, Cause>
+    /// One question to the leader. After a failure that may pass, the next one goes over a new connection.
+    async fn ask<T, F>(&self, limit: Duration, ask: impl FnOnce(Arc<Wire>) -> F) -> Result<T, Cause>
     where
-        F: Future<Output = Result<T, Error>> + Send,
+        F: Future<Output = Result<T, Cause>> + Send,
     {
-        let client = self.client(limit).await?;
-        let outcome = within(limit, Box::pin(call(client))).await;
-        if outcome.as_ref().is_err_and(|cause| cause.kind == BrokerErrorKind::Transient || cause.unknown_topic) {
-            *self.client.lock().await = None;
+        let wire = self.wire(limit).await?;
+        let answer = within(limit, Box::pin(ask(Arc::clone(&wire)))).await;
+        if answer.as_ref().is_err_and(Cause::asks_for_another_connection) {
+            self.wire.forget(&wire).await;
         }
-        outcome
+        answer
     }
 
-    /// The connection that stands, or a new one to whoever leads the partition now.
-    async fn client(&self, limit: Duration) -> Result<Arc<PartitionClient>, Cause> {
-        let mut client = self.client.lock().await;
-        if let Some(client) = &*client {
-            return Ok(Arc::clone(client));
-        }
-        let opened = self.link.once(limit, |cluster| async move {
-            // rskafka would believe its old metadata, in which the partition may have no leader, for ever.
-            cluster.list_topics().await?;
-            cluster.partition_client(&*self.topic, self.number, UnknownTopicHandling::Error).await
-        });
-        Ok(Arc::clone(client.insert(Arc::new(opened.await?))))
+    async fn wire(&self, limit: Duration) -> Result<Arc<Wire>, Cause> {
+        self.wire.get(|| self.link.leader(&self.topic, self.number, limit)).await
+    }
+
+    async fn producer(&self, limit: Duration) -> Result<Arc<PartitionClient>, Cause> {
+        let open = || {
+            self.link.once(limit, |cluster| async move {
+                // rskafka would believe its old metadata, in which the partition may have no leader, for ever.
+                cluster.list_topics().await?;
+                cluster.partition_client(&*self.topic, self.number, UnknownTopicHandling::Error).await
+            })
+        };
+        self.producer.get(open).await
     }
 
     fn error(&self, cause: Cause, doing: &'static str, offset: Option<i64>) -> BrokerError {
@@ -245,23 +249,18 @@ impl Partition {
 }
 
 impl Fetched {
-    /// Not with the record asked for, though the partition goes on beyond it.
+    fn read(answer: Answer, offset: i64) -> Result<Self, Cause> {
+        let batches::Contents { records, begin, end } = batches::read(&answer.batches, answer.aborted, offset)?;
+        Ok(Self { records, begin, end, high_watermark: answer.readable_end })
+    }
+
+    /// Not with the offset asked for, though the partition goes on beyond it.
     fn begins_late(&self, offset: i64) -> bool {
-        self.records.first().map_or(offset < self.high_watermark, |first| offset < first.offset)
+        self.begin.map_or(offset < self.high_watermark, |begin| offset < begin)
     }
 
     fn begins_at_or_after(&self, offset: i64) -> bool {
-        self.records.first().is_none_or(|first| offset <= first.offset)
-    }
-}
-
-fn incoming(RecordAndOffset { record, offset }: RecordAndOffset) -> Record {
-    Record {
-        offset,
-        timestamp_ms: record.timestamp.timestamp_millis(),
-        key: record.key,
-        value: record.value,
-        headers: record.headers,
+        self.begin.is_none_or(|begin| offset <= begin)
     }
 }
 

@@ -18,6 +18,9 @@ pub(super) struct Broker {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
     listen: String,
+    /// Where clients are told to come to, if a proxy or a forwarded port stands between
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    advertise: Option<String>,
     /// Keep topics and records in this file; without it they are gone when the broker stops.
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
@@ -29,10 +32,11 @@ impl Broker {
 
         let listen = self.address().await?;
         let storage = self.file.map_or(EmbeddedStorage::Memory, EmbeddedStorage::File);
-        let broker = EmbeddedBroker::start(listen, storage).await?;
+        let broker = EmbeddedBroker::start_behind(listen, self.advertise.as_deref(), storage).await?;
         let address = broker.address();
         println!("listening on {address}");
-        println!("try: alluvium produce --brokers {address} --topic iris --source iris --partitions 4");
+        let reached_at = self.advertise.unwrap_or_else(|| address.to_string());
+        println!("try: alluvium produce --brokers {reached_at} --topic iris --source iris --partitions 4");
         super::run::Signals::new()?.next().await;
         broker.stop().await;
         Ok(Exit::Done)
@@ -43,4 +47,9 @@ impl Broker {
         let mut found = tokio::net::lookup_host(&self.listen).await.map_err(|error| wrong(&error.to_string()))?;
         Ok(found.next().ok_or_else(|| wrong("no address has that name"))?)
     }
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    if matches!(port, Some(Ok(_))) { Ok(text.to_owned()) } else { Err("write it as HOST:PORT".into()) }
 }

@@ -51,7 +51,7 @@ pub(super) struct Doctor {
     #[arg(value_name = "PIPELINE.toml")]
     pipeline: PathBuf,
     /// Give up these offsets: PARTITION:START..END
-    #[arg(long, value_name = "GAP", requires = "reason", allow_hyphen_values = true)]
+    #[arg(long, value_name = "GAP", requires = "reason")]
     accept_gap: Option<Gap>,
     /// Why they may be given up; it is kept for ever
     #[arg(long, value_name = "TEXT", requires = "accept_gap")]

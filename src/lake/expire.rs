@@ -17,7 +17,7 @@ use std::{collections::BTreeSet, ops::Range};
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::{ObjectMeta, ObjectStore, path::Path};
+use object_store::{ObjectMeta, path::Path};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -183,7 +183,7 @@ async fn finish(store: &Store, dataset: &str, known: &Known, writer: &str) -> Re
     let done = Done { format: FORMAT, files, rows, bytes, writer: writer.into(), created: Utc::now() };
     if found.kept.is_empty()
         && let Err(error) = store.create(&path, ledger::to_json(&done, &path)?).await
-        && store.read(&path).await?.is_none()
+        && !store.has(&path).await?
     {
         return Err(error);
     }
@@ -233,8 +233,7 @@ async fn visit_date(
     folder: &Path,
     found: &mut Found,
 ) -> Result<(), LakeError> {
-    let listing = store.objects().list(Some(folder)).map_err(|source| LakeError::store("list", folder)(source));
-    let judged = listing.map_ok(|object| async move {
+    let judged = store.list(folder).map_ok(|object| async move {
         let judgement = judge(store, dataset, known, &object).await?;
         if let (Judgement::Old(_), true) = (&judgement, delete) {
             store.delete(&object.location).await?;

@@ -21,14 +21,16 @@ use std::{
 use bytes::Bytes;
 use chrono::Utc;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use object_store::{Error as StoreError, ObjectStoreExt as _, path::Path};
+use object_store::path::Path;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::{
-    Claim, Counts, Expiries, FileEntry, Fingerprint, Finished, Genesis, Kind, LakeError, Store, claim::FORMAT, names,
-    store::Published,
+    Claim, Counts, Expiries, FileEntry, Fingerprint, Finished, Genesis, Kind, LakeError, Store,
+    claim::FORMAT,
+    names,
+    store::{ANSWER_WAIT_MAX, Published},
 };
 use crate::offset::{LaneId, OffsetRange};
 
@@ -178,12 +180,7 @@ impl Ledger {
     pub async fn unpublished(&self, claim: &Claim) -> Result<usize, LakeError> {
         let mut staged = 0;
         for file in &claim.files {
-            let path = Path::from(file.staged.as_str());
-            match self.store.objects().head(&path).await {
-                Ok(_) => staged += 1,
-                Err(StoreError::NotFound { .. }) => {}
-                Err(error) => return Err(LakeError::store("look for", &path)(error)),
-            }
+            staged += usize::from(self.store.has(&Path::from(file.staged.as_str())).await?);
         }
         Ok(staged)
     }
@@ -299,8 +296,9 @@ impl Ledger {
 
     /// Whether a note says that the file was deleted by policy; notes that can't be read say nothing.
     async fn is_expired(&self, claim: &Claim, file: &FileEntry) -> bool {
-        let notes = Expiries::read(self.store.objects().as_ref(), &self.id.dataset).await;
-        notes.is_ok_and(|notes| notes.covering(&self.id, claim, file).is_some())
+        let reading = Expiries::read(self.store.objects().as_ref(), &self.id.dataset);
+        let Ok(Ok(notes)) = timeout(ANSWER_WAIT_MAX, reading).await else { return false };
+        notes.covering(&self.id, claim, file).is_some()
     }
 
     async fn drop_staging(&self, claim: &Claim) {

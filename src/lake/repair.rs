@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use futures::{TryStreamExt, pin_mut};
-use object_store::{ObjectStore, path::Path};
+use object_store::path::Path;
 use serde::Serialize;
 
 use super::{
@@ -88,8 +88,8 @@ impl Repair<'_> {
     async fn staging(&mut self, dataset: &str) -> Result<Vec<Staged>, AuditError> {
         let mut staged = vec![];
         for folder in [Path::from_iter(["_staging", dataset]), Path::from_iter(["_staging", PROBES])] {
-            let mut listing = self.store.objects().list(Some(&folder));
-            while let Some(object) = listing.try_next().await.map_err(AuditError::store("list", &folder))? {
+            let mut listing = self.store.list(&folder);
+            while let Some(object) = listing.try_next().await? {
                 if staged.len() == STAGED_HELD_MAX {
                     self.leave(format!(
                         "{folder} holds more than {STAGED_HELD_MAX} objects; run it again for the rest"

@@ -26,7 +26,7 @@ const PART_BYTES: usize = 8 << 20;
 /// Parts of one object on their way at once.
 const PARTS_IN_FLIGHT_MAX: usize = 4;
 /// No small object, and no page of a listing, is waited for longer…
-const ANSWER_WAIT_MAX: Duration = Duration::from_secs(15);
+pub(super) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(15);
 /// …and none that is sent or copied, or of a larger one no part.
 const UPLOAD_WAIT_MAX: Duration = Duration::from_mins(1);
 /// Where probes leave their traces for a moment; no dataset can have this name.
@@ -81,6 +81,15 @@ impl Store {
             Ok(bytes) => Ok(Some(bytes)),
             Err(StoreError::NotFound { .. }) => Ok(None),
             Err(error) => Err(LakeError::store("read", path)(error)),
+        }
+    }
+
+    /// Whether there is such an object.
+    pub async fn has(&self, path: &Path) -> Result<bool, LakeError> {
+        match self.within(ANSWER_WAIT_MAX, self.objects.head(path)).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(LakeError::store("look for", path)(error)),
         }
     }
 
@@ -175,11 +184,10 @@ impl Store {
         hold::before("publish", path).await;
         match self.rename(staged, path).await {
             Ok(()) => self.sync(path).await.map(|()| Published::Now),
-            Err(StoreError::NotFound { .. }) => match self.within(ANSWER_WAIT_MAX, self.objects.head(path)).await {
-                Ok(_) => self.sync(path).await.map(|()| Published::Before),
-                Err(StoreError::NotFound { .. }) => Ok(Published::Missing),
-                Err(error) => Err(LakeError::store("look for", path)(error)),
-            },
+            Err(StoreError::NotFound { .. }) if self.has(path).await? => {
+                self.sync(path).await.map(|()| Published::Before)
+            }
+            Err(StoreError::NotFound { .. }) => Ok(Published::Missing),
             Err(error) => Err(LakeError::store("publish", path)(error)),
         }
     }
@@ -217,7 +225,7 @@ impl Store {
     /// Deletes an object for good: unlike [`Store::remove`], it says when it could not. One that is gone already is fine.
     pub async fn delete(&self, path: &Path) -> Result<(), LakeError> {
         hold::before("delete", path).await;
-        match self.objects.delete(path).await {
+        match self.within(ANSWER_WAIT_MAX, self.objects.delete(path)).await {
             Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
             Err(error) => Err(LakeError::store("delete", path)(error)),
         }

@@ -80,7 +80,7 @@ async fn read(
     loop {
         let mut memory = settings.memory.reserve(expected).await;
         let batch = partition.fetch(position, settings.bytes_max, settings.wait_max).await?;
-        if batch.records.is_empty() {
+        if batch.range.is_empty() {
             if batch.high_watermark <= position {
                 silent_since = None;
             } else if silent_since.get_or_insert_with(Instant::now).elapsed() > SILENCE_MAX {

@@ -128,6 +128,13 @@ impl Reservation {
     }
 }
 
+impl Reservation {
+    /// Leaves what was set aside to whoever counts it from now on.
+    fn hand_over(mut self) -> usize {
+        std::mem::take(&mut self.bytes)
+    }
+}
+
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.memory.change(self.bytes, 0);
@@ -145,11 +152,18 @@ pub struct Share {
 impl Share {
     /// Tells how large the segment is now; zero once it is committed.
     pub fn set(&self, bytes: usize) {
+        self.take_over(None, bytes);
+    }
+
+    /// The same, when a batch has become a part of the segment. What was set aside for it is given back in the same step:
+    /// given back before, others would take it, and the segment would find no room.
+    pub fn take_over(&self, batch: Option<Reservation>, bytes: usize) {
+        let set_aside = batch.map_or(0, Reservation::hand_over);
         let mut state = self.memory.state();
-        let Some(segment) = state.shares.get_mut(&self.key) else { return };
-        let before = std::mem::replace(&mut segment.bytes, bytes);
+        let segment = state.shares.get_mut(&self.key);
+        let before = segment.map_or(0, |segment| std::mem::replace(&mut segment.bytes, bytes));
         drop(state);
-        self.memory.change(before, bytes);
+        self.memory.change(before + set_aside, bytes);
     }
 
     /// Returns when this segment should be committed early, because memory is short and it is the largest.
@@ -193,6 +207,24 @@ mod tests {
         assert_eq!(memory.peak(), 90);
         drop(reservation);
         assert_eq!(memory.state().used, 20);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_s_room_goes_over_to_its_segment_and_to_nobody_between() {
+        let memory = Memory::new(100);
+        let share = memory.share();
+        let batch = memory.reserve(80).await;
+        let waiting = tokio::spawn({
+            let memory = memory.clone();
+            async move { memory.reserve(90).await }
+        });
+        tokio::task::yield_now().await;
+        share.take_over(Some(batch), 30);
+        assert!(timeout(SOON, share.pressed()).await.is_ok(), "who waits has the segment committed");
+        assert!(!waiting.is_finished());
+        share.set(0);
+        timeout(SOON, waiting).await.expect("let in").unwrap();
+        assert_eq!(memory.peak(), 90);
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Fetched, LaneError};
+use super::{Fetched, LaneError, memory::Reservation};
 use crate::{
     decode::Decoder,
     lake::{Layout, Scored, Segment},
@@ -31,6 +31,16 @@ pub(super) enum Work {
     },
 }
 
+impl Work {
+    /// What was set aside for the batch: it is to outlive it until the segment is counted.
+    pub(super) fn take_memory(&mut self) -> Option<Reservation> {
+        match self {
+            Self::Fetched(fetched) => fetched.memory.take(),
+            Self::Left { .. } => None,
+        }
+    }
+}
+
 impl Works {
     /// Takes a batch into a segment that was begun with these works; gives back what didn't fit.
     pub(super) fn append(
@@ -39,10 +49,10 @@ impl Works {
         work: Work,
         now_ms: i64,
     ) -> Result<Option<Work>, LaneError> {
-        let (scored, _memory) = match work {
-            Work::Fetched(fetched) => (self.score(fetched.batch, now_ms)?, fetched.memory),
-            Work::Left { scored, by } if Arc::ptr_eq(&by, &self) => (*scored, None),
-            Work::Left { scored, .. } => (self.score(scored.batch, now_ms)?, None),
+        let scored = match work {
+            Work::Fetched(fetched) => self.score(fetched.batch, now_ms)?,
+            Work::Left { scored, by } if Arc::ptr_eq(&by, &self) => *scored,
+            Work::Left { scored, .. } => self.score(scored.batch, now_ms)?,
         };
         let left = segment.append(scored)?;
         Ok(left.map(|scored| Work::Left { scored: Box::new(scored), by: self }))

@@ -201,8 +201,8 @@ impl Doctor<'_> {
              the gap then"
                 .into(),
         )];
-        let start = error.place().offset.or(patient.position);
-        if let (Some(start), Some(latest), Some(broker)) = (start, patient.latest, self.broker)
+        let here = patient.position.filter(|&position| error.place().offset == Some(position));
+        if let (Some(start), Some(latest), Some(broker)) = (here, patient.latest, self.broker)
             && let Ok(partition) = broker.partition(&self.settings.source.topic, number).await
             && let Ok(found) = gap::first_readable(&partition, OffsetRange { start, end: latest }).await
         {
@@ -231,6 +231,9 @@ fn ways(error: &LaneError, partition: i32, generation: u32) -> Vec<Way> {
     let wait = || vec![Way::Do("wait: a stream tries again by itself, and nothing is lost meanwhile".into())];
     let mend = |what: &str| vec![Way::Do(what.into())];
     match error {
+        LaneError::Lake(LakeError::Refused { .. }) => {
+            mend("do what the line above says; a lane tries again for `retry_for`, and stops then")
+        }
         _ if error.is_transient() => wait(),
         LaneError::Recreated { .. } => vec![
             next,

@@ -9,7 +9,9 @@ use std::{
 use alluvium::broker::{Broker, BrokerError, BrokerErrorKind, BrokerLimits, Partition, Start};
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
-use crate::support::scripted::{Answer, PLAIN, Script, Scripted, TOPIC, TRANSACTION_MARKER, batch, record};
+use crate::support::scripted::{
+    Answer, PLAIN, PRODUCER, Script, Scripted, TOPIC, TRANSACTION_MARKER, TRANSACTIONAL, batch, record,
+};
 
 const SHORT: Duration = Duration::from_millis(10);
 /// Far more than anything here takes: a test that hangs fails.
@@ -108,6 +110,30 @@ mod records {
             assert_eq!(partition.latest().await.unwrap(), 50);
             assert_eq!(read(&partition, 0).await, numbered(0..50), "{compression:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn tell_their_offsets_when_they_are_sent() {
+        let (_embedded, broker) = embedded().await;
+        broker.create_topic("told", 1, 1).await.unwrap();
+        let partition = broker.partition("told", 0).await.unwrap();
+        for sent in [0..7, 7..8, 8..30] {
+            let offsets = partition.produce(numbered(sent.clone()), Compression::Lz4).await.unwrap();
+            assert_eq!(offsets, sent.collect::<Vec<_>>());
+        }
+    }
+
+    #[tokio::test]
+    async fn go_by_the_address_that_the_broker_advertises() {
+        let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let advertised = elsewhere.local_addr().unwrap().to_string();
+        let embedded =
+            EmbeddedBroker::start_behind(LOOPBACK, Some(&advertised), EmbeddedStorage::Memory).await.unwrap();
+        let broker = connect(embedded.address(), Duration::from_secs(20)).await.unwrap();
+        let creates = tokio::spawn(async move { broker.create_topic("elsewhere", 1, 1).await });
+        let came = tokio::time::timeout(Duration::from_secs(20), elsewhere.accept()).await;
+        assert!(came.is_ok(), "the client was sent there");
+        creates.abort();
     }
 
     #[tokio::test]
@@ -287,16 +313,29 @@ mod a_fetch_that {
     use super::*;
 
     #[tokio::test]
-    async fn meets_a_transaction_marker_needs_a_person() {
-        let marker = || record(0, &[0, 0, 0, 1], &[0; 6], &[]);
+    async fn meets_transactions_brings_what_was_committed() {
         let script = Script::fetches(9, move |_| {
-            let mut records = batch(5, 0, PLAIN, &[record(0, b"k", b"v", &[])]);
-            records.extend(batch(6, 0, TRANSACTION_MARKER, &[marker()]));
-            Answer::Records(records)
+            let marker = |kind| record(0, &[0, 0, 0, kind], &[0; 6], &[]);
+            let log = [
+                batch(5, 0, TRANSACTIONAL, &[record(0, b"k", b"committed", &[])]),
+                batch(6, 0, TRANSACTION_MARKER, &[marker(1)]),
+                batch(7, 0, TRANSACTIONAL, &[record(0, b"k", b"aborted", &[])]),
+                batch(8, 0, TRANSACTION_MARKER, &[marker(0)]),
+            ];
+            Answer::Transactions(log.concat(), vec![(PRODUCER, 7)])
         });
+        let scripted = Scripted::start(script).await;
+        let fetched = partition_of(&scripted).await.fetch(5, 1 << 20, SHORT).await.unwrap();
+        let values: Vec<_> = fetched.records.iter().map(|record| (record.offset, record.value.as_deref())).collect();
+        assert_eq!(values, [(5, Some(&b"committed"[..]))]);
+        assert_eq!((fetched.range.start, fetched.range.end), (5, 9));
+    }
+
+    #[tokio::test]
+    async fn meets_offsets_beyond_the_partitions_end_may_be_tried_again() {
+        let script = Script::fetches(9, |_| Answer::Records(batch(1 << 40, 0, PLAIN, &[record(0, b"k", b"v", &[])])));
         let error = fetch_error(script, 5).await;
-        let told = ["topic `orders`, partition 0, offset 5", "transaction marker", "nothing was skipped"];
-        assert_told(&error, BrokerErrorKind::Person, &told);
+        assert_told(&error, BrokerErrorKind::Transient, &["offset 5", "makes no sense", "beyond the partition's end"]);
     }
 
     #[tokio::test]

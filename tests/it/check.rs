@@ -104,7 +104,7 @@ async fn when_all_is_well_every_line_says_so() {
     let lines: Vec<_> = told.lines().collect();
     let model = lines.get(1).copied().unwrap_or_default();
     assert!(model.starts_with("ok    model          iris@"), "{told}");
-    let broker = format!("ok    broker         reached through {}", stage.embedded.address());
+    let broker = format!("ok    broker         reached through {}", stage.brokers);
     let topic = format!("ok    topic          {TOPIC} has 3 partitions");
     let wanted = [
         "ok    pipeline file  pipeline.toml",
@@ -121,7 +121,7 @@ async fn when_all_is_well_every_line_says_so() {
 #[tokio::test]
 async fn a_missing_topic_is_told() {
     let stage = Stage::new(1).await;
-    let folder = pipeline(&stage.embedded.address().to_string(), "[limits]\nrequest_timeout = \"1s\"");
+    let folder = pipeline(&stage.brokers, "[limits]\nrequest_timeout = \"1s\"");
     let output = check(folder.path(), &[]).await;
     let told = stdout(&output);
     assert!(told.lines().any(|line| line.starts_with("FAIL  topic ") && line.contains("iris")), "{told}");

@@ -112,7 +112,7 @@ async fn a_dead_broker_is_named_in_one_line() {
     let stage = Stage::new(1).await;
     let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     let text_of = stage.pipeline(text(&stage.lake_folder("lake")), "[limits]\nconnect_timeout = \"500ms\"\n");
-    let file = written(&stage, &text_of.replace(&stage.embedded.address().to_string(), &dead));
+    let file = written(&stage, &text_of.replace(&stage.brokers, &dead));
     let ran = run(["batch", text(&file), "--log", "error"]).await;
     ran.assert_refused(1, &["error: cannot reach a broker", &dead, "Connection refused"]);
     assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
@@ -237,7 +237,7 @@ async fn training_on_what_is_not_there_is_refused_with_2() {
 #[tokio::test(flavor = "multi_thread")]
 async fn producing_to_a_missing_topic_says_how_to_create_it() {
     let stage = Stage::new(1).await;
-    let broker = stage.embedded.address().to_string();
+    let broker = stage.brokers.clone();
     let produce = ["produce", "--brokers", &broker, "--topic", "roses", "--source", "iris", "--count", "100"];
     run(produce).await.assert_refused(1, &["add --partitions N to create the topic", "topic `roses`"]);
     let ran = run(produce.into_iter().chain(["--partitions", "2"])).await;

@@ -269,9 +269,7 @@ fn limits_in(code: &str) -> impl Iterator<Item = &str> {
 /// The texts of `#[error("…")]`, continued lines joined.
 fn messages_in(code: &str) -> Vec<String> {
     let texts = code.split("#[error(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
-    let texts = texts.filter_map(|rest| {
-        rest.find("\",\n").into_iter().chain(rest.find("\")]")).chain(rest.find("\"\n")).min().map(|end| &rest[..end])
-    });
+    let texts = texts.filter_map(|rest| rest.split('"').next());
     texts.map(|text| text.split("\\\n").map(str::trim_start).collect::<String>()).collect()
 }
 

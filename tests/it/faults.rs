@@ -10,7 +10,11 @@ use alluvium::{config, lake::FileKind, pipeline::Settings};
 
 use crate::support::{
     lake::{places, rows},
-    scripted::{Answer, PLAIN, Script, Scripted, TOPIC, TRANSACTION_MARKER, batch as record_batch, record},
+    proof::{Promise, Proof, Sent},
+    scripted::{
+        Answer, PLAIN, PRODUCER, Script, Scripted, TOPIC, TRANSACTION_MARKER, TRANSACTIONAL, batch as record_batch,
+        record,
+    },
     stage::{DATASET, Running, assert_clean, batch, flower, objects},
     until,
 };
@@ -22,7 +26,7 @@ fn settings(scripted: &Scripted, lake: &Path) -> Settings {
         .map(|name| format!("[[fields]]\nname = \"{name}\"\ntype = \"float64\"\n"))
         .concat();
     let text = format!(
-        "[source]\nbrokers = \"{}\"\ntopic = \"{TOPIC}\"\n{fields}[event_time]\nearliest = \"1970-01-01T00:00:00Z\"\n\
+        "[source]\nbrokers = \"{}\"\ntopic = \"{TOPIC}\"\n[[fields]]\nname = \"id\"\ntype = \"int64\"\n{fields}[event_time]\nearliest = \"1970-01-01T00:00:00Z\"\n\
          [model]\npath = \"{model}\"\n[limits]\nfetch_wait = \"10ms\"\npartitions_refresh = \"1s\"\n\
          [lake]\nurl = \"{}\"\ndataset = \"{DATASET}\"\nroll_age = \"100ms\"\n",
         scripted.address,
@@ -106,9 +110,30 @@ async fn assert_stops_at_five(bad: impl Fn() -> Vec<u8> + Send + Sync + 'static,
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_marker_stops_the_lane_and_nothing_is_skipped() {
-    let marker = || record_batch(5, 0, TRANSACTION_MARKER, &[record(0, &[0, 0, 0, 1], &[0; 6], &[])]);
-    assert_stops_at_five(marker, "transaction marker").await;
+async fn committed_records_land_and_aborted_ones_never_do_though_fetches_part_them_from_their_marker() {
+    let folder = tempfile::tempdir().unwrap();
+    // Offset 2 is aborted, and a fetch later than its record comes the marker, at 3.
+    let script = Script::fetches(6, |offset| {
+        let flower = |offset| record(0, b"k", &flower(offset).value.unwrap(), &[]);
+        let marker = |kind| [record(0, &[0, 0, 0, kind], &[0; 6], &[])];
+        let one = match offset {
+            0 => record_batch(0, 0, TRANSACTIONAL, &[flower(0)]),
+            1 => record_batch(1, 0, TRANSACTION_MARKER, &marker(1)),
+            2 => record_batch(2, 0, TRANSACTIONAL, &[flower(2)]),
+            3 => record_batch(3, 0, TRANSACTION_MARKER, &marker(0)),
+            4 => record_batch(4, 0, PLAIN, &[flower(4)]),
+            5 => record_batch(5, 0, TRANSACTION_MARKER, &marker(1)),
+            _ => return flowers(6, 6),
+        };
+        Answer::Transactions(one, if offset <= 3 { vec![(PRODUCER, 2)] } else { vec![] })
+    });
+    let scripted = Scripted::start(script).await;
+    let settings = settings(&scripted, folder.path());
+    let summary = batch(settings.clone()).await;
+    assert_eq!((summary.failures, summary.remaining), (vec![], 0));
+    assert_eq!((summary.tally.counts.records, summary.tally.counts.absent), (2, 4));
+    assert_eq!(scored(&settings).await, [(0, 0), (0, 4)]);
+    assert_clean(&settings).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,4 +168,35 @@ async fn an_offset_out_of_range_that_passes_opens_the_lane_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn storage_errors_of_the_broker_lose_nothing() {
     assert_goes_on_after(56, 3).await;
+}
+
+/// A byte flipped anywhere behind a batch's own offset, which no checksum guards for any reader of Kafka.
+fn flipped(mut batches: Vec<u8>, random: u64) -> Vec<u8> {
+    let length = u64::try_from(batches.len()).unwrap() - 8;
+    let at = usize::try_from(8 + random % length).unwrap();
+    batches[at] ^= 1 << (random / length % 8);
+    batches
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_with_flipped_bits_end_in_an_error_or_in_the_records_that_were_sent() {
+    let proof = Proof::of("hostile bytes", &[Promise::L2, Promise::NoneLost, Promise::NoneDoubled]);
+    let folder = tempfile::tempdir().unwrap();
+    let asked = AtomicI64::new(0);
+    // A third of the answers are spoiled, each at another place.
+    let script = Script::fetches(60, move |offset| {
+        let random = u64::from(crc32c::crc32c(&asked.fetch_add(1, SeqCst).to_le_bytes()));
+        match flowers(offset, 60.min(offset + 10)) {
+            Answer::Records(batches) if random.is_multiple_of(3) && !batches.is_empty() => {
+                Answer::Records(flipped(batches, random / 3))
+            }
+            sound => sound,
+        }
+    });
+    let scripted = Scripted::start(script).await;
+    let settings = settings(&scripted, folder.path());
+    until("all is read, run after run", async || batch(settings.clone()).await.remaining == 0).await;
+    let mut sent = Sent::default();
+    sent.add(0, (0..60).map(flower).collect::<Vec<_>>());
+    proof.lake(&objects(&settings), &sent).await;
 }

@@ -250,7 +250,7 @@ async fn a_flood_of_rejects_stays_inside_the_memory_budget() {
 
 /// A client of the topic with the verbs that Alluvium has no use for.
 async fn admin(stage: &Stage) -> rskafka::client::Client {
-    let brokers = vec![stage.embedded.address().to_string()];
+    let brokers = vec![stage.brokers.clone()];
     rskafka::client::ClientBuilder::new(brokers).build().await.unwrap()
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it fails")]
 
 mod broker;
+mod brokers;
 mod check;
 mod cli;
 mod docs;

@@ -14,10 +14,11 @@ use serde_json::Value;
 
 use crate::support::{
     lake::{places, rows},
-    program::{Ran, command, ended, pipeline_file, run, written},
+    program::{Ran, command, ended, pipeline_file, run, signal, written},
     s3::{BUCKET, S3Server},
     scripted::{Answer, PLAIN, Script, Scripted, batch as record_batch, record},
     stage::{DATASET, Stage, TOPIC, assert_clean, batch, flower, objects},
+    until,
 };
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -158,17 +159,22 @@ async fn the_doctor_finds_nothing_wrong_with_a_sound_stream_and_changes_nothing(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_tells_of_a_topic_that_was_created_again_and_its_way_on_is_a_way_on() {
-    let stage = Stage::new(1).await;
-    stage.send_flowers(1, 100).await;
+    let stage = Stage::new(2).await;
+    stage.send_flowers(2, 100).await;
     let file = pipeline_file(&stage, "", "");
-    run(["batch", text(&file)]).await.assert_told(0, &["scored       100"]);
-    let admin = rskafka::client::ClientBuilder::new(vec![stage.embedded.address().to_string()]).build().await.unwrap();
+    run(["batch", text(&file)]).await.assert_told(0, &["scored       200"]);
+    let admin = rskafka::client::ClientBuilder::new(vec![stage.brokers.clone()]).build().await.unwrap();
     admin.controller_client().unwrap().delete_topic(TOPIC, 5_000).await.unwrap();
     stage.broker.create_topic(TOPIC, 1, 1).await.unwrap();
     stage.send_flowers(1, 30).await;
 
     let ill = run(["doctor", text(&file)]).await;
-    ill.assert_told(1, &["STOP  g0/p0000       the topic was re-created or truncated", "\n          generation = 1\n"]);
+    let told = [
+        "STOP  g0/p0000       the topic was re-created or truncated",
+        "\n          generation = 1\n",
+        "STOP  g0/p0001       the lake has this partition, and the topic `flowers` has it no more",
+    ];
+    ill.assert_told(1, &told);
     let gap = run(["doctor", text(&file), "--accept-gap", "0:100..101", "--reason", "x"]).await;
     gap.assert_refused(1, &["re-created or truncated"]);
     let file = pipeline_file(&stage, "", "generation = 1\n");
@@ -296,7 +302,7 @@ async fn the_doctor_goes_on_without_a_broker_and_says_so() {
     let file = pipeline_file(&stage, "[limits]\nconnect_timeout = \"500ms\"\n", "");
     run(["batch", text(&file)]).await.assert_told(0, &["scored       10"]);
     let dead = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
-    let without = fs::read_to_string(&file).unwrap().replace(&stage.embedded.address().to_string(), &dead);
+    let without = fs::read_to_string(&file).unwrap().replace(&stage.brokers, &dead);
     let file = written(&stage, &without);
     run(["doctor", text(&file)])
         .await
@@ -365,4 +371,102 @@ async fn old_data_goes_from_a_bucket_too_and_a_repair_finds_it_in_order() {
         &["mended: nothing", "clean: 30 offsets, each in exactly one place, 20 of them deleted by policy\n"],
     );
     run(&["doctor"]).await.assert_told(0, &["all is well"]);
+}
+
+/// A lake with old data and young, and a pipeline file for each copy of it.
+struct Lakes {
+    stage: Stage,
+}
+
+impl Lakes {
+    async fn new() -> Self {
+        let stage = Stage::new(1).await;
+        stage.send(0, aged(40, 20)).await;
+        stage.send(0, aged(0, 10)).await;
+        let lakes = Self { stage };
+        run(["batch", text(&lakes.file("lake"))]).await.assert_told(0, &["scored       30\n"]);
+        lakes
+    }
+
+    fn file(&self, lake: &str) -> PathBuf {
+        let file = self.stage.folder.path().join(format!("{lake}.toml"));
+        fs::write(&file, self.stage.pipeline(text(&self.stage.lake_folder(lake)), "")).unwrap();
+        file
+    }
+
+    fn copied(&self, lake: &str) -> PathBuf {
+        copy(&self.stage.lake_folder("lake"), &self.stage.lake_folder(lake));
+        self.file(lake)
+    }
+
+    /// How many steps an expiry has.
+    async fn steps(&self) -> usize {
+        let hold = tempfile::tempdir().unwrap();
+        let mut expire = command(EXPIRE.map(|part| part.replace("FILE", text(&self.copied("whole")))));
+        let whole = ended(expire.env("ALLUVIUM_HOLD", hold.path()).spawn().unwrap()).await;
+        whole.assert_told(0, &["deleted: everything before "]);
+        let steps = fs::read_to_string(hold.path().join("steps")).unwrap();
+        assert!(["create _ledger", "delete scored/"].iter().all(|step| steps.contains(step)), "{steps}");
+        steps.lines().count()
+    }
+
+    /// An expiry of that lake that stands still before a step.
+    async fn held(&self, file: &Path, at: usize) -> (tokio::process::Child, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut expire = command(EXPIRE.map(|part| part.replace("FILE", text(file))));
+        expire.env("ALLUVIUM_HOLD", folder.path()).env("ALLUVIUM_HOLD_AT", at.to_string());
+        let child = expire.spawn().unwrap();
+        until("it is held", async || folder.path().join("held").exists()).await;
+        (child, folder)
+    }
+}
+
+const EXPIRE: [&str; 4] = ["expire", "FILE", "--before", "30d"];
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.as_ref().unwrap().file_name()));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expiry_that_is_killed_before_any_step_leaves_a_clean_lake_and_the_next_one_finishes() {
+    let lakes = Lakes::new().await;
+    for at in 0..lakes.steps().await {
+        let file = lakes.copied(&format!("killed-{at}"));
+        let (child, _hold) = lakes.held(&file, at).await;
+        signal(&child, &["KILL"]);
+        assert_eq!(ended(child).await.code, None);
+        run(["audit", text(&file)]).await.assert_told(0, &["clean: 30 offsets"]);
+        // A repair finishes what was noted, and a further expiry what was not.
+        if at % 2 == 0 {
+            run(["audit", text(&file), "--repair"]).await.assert_told(0, &["clean: 30 offsets"]);
+        }
+        assert_eq!(run(EXPIRE.map(|part| part.replace("FILE", text(&file)))).await.code, Some(0));
+        let clean = run(["audit", text(&file)]).await;
+        clean.assert_told(0, &["clean: 30 offsets, each in exactly one place, 20 of them deleted by policy\n"]);
+        assert!(!clean.stdout.contains("note: "), "step {at}: {}", clean.stdout);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_commits_while_an_expiry_stands_still_before_any_step_loses_nothing() {
+    let lakes = Lakes::new().await;
+    let steps = lakes.steps().await;
+    lakes.stage.send(0, [aged(40, 3), aged(0, 2)].concat()).await;
+    for at in 0..steps {
+        let file = lakes.copied(&format!("held-{at}"));
+        let (child, hold) = lakes.held(&file, at).await;
+        run(["batch", text(&file)]).await.assert_told(0, &["scored       5\n"]);
+        fs::write(hold.path().join("go"), "").unwrap();
+        ended(child).await.assert_told(0, &["deleted: everything before "]);
+        let told = "clean: 35 offsets, each in exactly one place, 20 of them deleted by policy\n";
+        run(["audit", text(&file), "--deep"]).await.assert_told(0, &[told]);
+    }
 }

@@ -164,7 +164,7 @@ async fn a_stream_that_waits_for_a_dead_broker_can_be_ended() {
     let stage = Stage::new(1).await;
     let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     let text = stage.pipeline(stage.lake_folder("lake").to_str().unwrap(), "[limits]\nconnect_timeout = \"1h\"\n");
-    let file = written(&stage, &text.replace(&stage.embedded.address().to_string(), &dead));
+    let file = written(&stage, &text.replace(&stage.brokers, &dead));
     let log = stage.folder.path().join("log");
     let mut stream = command(["stream", file.to_str().unwrap()]);
     let mut child = stream.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();

@@ -46,7 +46,10 @@ pub enum Fault {
 
     #[error("{file} is missing: it is not there and not in staging, and {claim} names it")]
     Missing { claim: Path, file: Path },
-    #[error("{file} is still in staging, yet {claim}, which names it, is not the newest claim")]
+    #[error(
+        "{file} is still in staging, yet {claim}, which names it, is not the newest claim: `alluvium audit --repair` \
+         publishes it"
+    )]
     Unpublished { claim: Path, file: Path },
     #[error("{file} has {found} bytes, and its claim says {expected}")]
     Size { file: Path, found: u64, expected: u64 },

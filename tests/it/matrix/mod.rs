@@ -20,7 +20,7 @@ use crate::support::{
 };
 
 /// Many small segments, in several files each.
-const SMALL_SEGMENTS: &str = "roll_rows = 50\nroll_age = \"1s\"";
+pub const SMALL_SEGMENTS: &str = "roll_rows = 50\nroll_age = \"1s\"";
 
 /// Sends `count` records to each of `partitions`, one in ten of them bad; each has an id of its own.
 pub async fn send_mixed(stage: &Stage, sent: &mut Sent, partitions: i32, count: usize) {
@@ -35,7 +35,7 @@ pub async fn send_mixed(stage: &Stage, sent: &mut Sent, partitions: i32, count: 
 }
 
 /// How many rows of either kind a reader sees.
-async fn visible(settings: &Settings) -> usize {
+pub async fn visible(settings: &Settings) -> usize {
     visible_in(&objects(settings)).await
 }
 

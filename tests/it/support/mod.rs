@@ -1,11 +1,14 @@
 //! What the tests stand on.
 
+pub mod admin;
 pub mod faulty;
 pub mod foreign;
+pub mod kafka;
 pub mod lake;
 pub mod parts;
 pub mod program;
 pub mod proof;
+pub mod proxy;
 pub mod s3;
 pub mod scripted;
 pub mod stage;

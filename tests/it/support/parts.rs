@@ -30,6 +30,22 @@ fn find_python(module: &str) -> Option<PathBuf> {
     })
 }
 
+/// The brokers that `ALLUVIUM_TEST_BROKERS` names, `host:port` separated by commas: nobody has to have any.
+pub fn named_brokers() -> Option<String> {
+    let named = env::var("ALLUVIUM_TEST_BROKERS").ok().filter(|named| !named.is_empty());
+    if named.is_none() {
+        eprintln!("skipped: ALLUVIUM_TEST_BROKERS names no brokers, and need not");
+    }
+    named
+}
+
+/// A program on the path.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let folders = env::var_os("PATH")?;
+    let found = env::split_paths(&folders).map(|folder| folder.join(name)).find(|program| program.is_file());
+    found.or_else(|| missing(&format!("{name} is not installed")))
+}
+
 /// Says what is missing; fails if nothing may be.
 pub fn missing<T>(what: &str) -> Option<T> {
     assert!(env::var_os("ALLUVIUM_TEST_ALL_PARTS").is_none_or(|all| all != "1"), "a part is missing: {what}");

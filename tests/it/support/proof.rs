@@ -328,7 +328,6 @@ impl Sent {
     }
 
     /// The broker deleted these before anyone read them.
-    #[expect(dead_code, reason = "of the circumstances to come")]
     pub fn gone(&mut self, partition: i32, offsets: std::ops::Range<i64>) {
         self.0.retain(|(of, offset), _| *of != partition || !offsets.contains(offset));
     }

@@ -30,6 +30,8 @@ const EARLIEST: i64 = -2;
 pub enum Answer {
     /// Record batches, one after the other.
     Records(Vec<u8>),
+    /// The same, and the transactions among them that were aborted: producer and first offset.
+    Transactions(Vec<u8>, Vec<(i64, i64)>),
     /// One of the protocol's error codes.
     Error(i16),
     /// Half a frame, and then the connection is closed.
@@ -104,8 +106,11 @@ async fn serve(mut stream: TcpStream, script: Arc<Script>, port: u16) -> Option<
                 request.skip(4 + 4 + 4 + 4 + 1 + 4 + 2 + TOPIC.len() + 4);
                 let partition = request.i32();
                 match (script.fetch)(request.i64()) {
-                    Answer::Records(records) => fetched(&mut frame, partition, script.high_watermark, 0, &records),
-                    Answer::Error(code) => fetched(&mut frame, partition, script.high_watermark, code, &[]),
+                    Answer::Records(records) => fetched(&mut frame, partition, script.high_watermark, 0, &records, &[]),
+                    Answer::Transactions(records, aborted) => {
+                        fetched(&mut frame, partition, script.high_watermark, 0, &records, &aborted);
+                    }
+                    Answer::Error(code) => fetched(&mut frame, partition, script.high_watermark, code, &[], &[]),
                     Answer::CutOff => {
                         stream.write_i32(1_000).await.ok()?;
                         stream.write_all(&frame).await.ok()?;
@@ -157,7 +162,7 @@ fn put_i32s(out: &mut Vec<u8>, numbers: &[i32]) {
 }
 
 fn api_versions(out: &mut Vec<u8>) {
-    let spoken = [(FETCH, 4_i16), (LIST_OFFSETS, 1), (METADATA, 1), (API_VERSIONS, 0)];
+    let spoken = [(FETCH, 4_i16), (LIST_OFFSETS, 1), (METADATA, 4), (API_VERSIONS, 0)];
     out.extend(0_i16.to_be_bytes());
     put_i32s(out, &[i32::try_from(spoken.len()).unwrap()]);
     for (api, version) in spoken {
@@ -166,10 +171,10 @@ fn api_versions(out: &mut Vec<u8>) {
 }
 
 fn metadata(out: &mut Vec<u8>, script: &Script, port: u16) {
-    put_i32s(out, &[1, NODE]);
+    put_i32s(out, &[0, 1, NODE]); // no throttling, brokers
     put_string(out, "127.0.0.1");
     put_i32s(out, &[i32::from(port)]);
-    out.extend((-1_i16).to_be_bytes()); // no rack
+    out.extend([-1_i16, -1].iter().flat_map(|none| none.to_be_bytes())); // no rack, no cluster name
     put_i32s(out, &[NODE, 1]); // controller, topics
     out.extend(0_i16.to_be_bytes());
     put_string(out, TOPIC);
@@ -191,26 +196,31 @@ fn put_offset(out: &mut Vec<u8>, partition: i32, offset: i64) {
     out.extend(offset.to_be_bytes());
 }
 
-fn fetched(out: &mut Vec<u8>, partition: i32, high_watermark: i64, error: i16, records: &[u8]) {
+fn fetched(out: &mut Vec<u8>, partition: i32, high_watermark: i64, error: i16, records: &[u8], aborted: &[(i64, i64)]) {
     put_i32s(out, &[0, 1]); // no throttling
     put_string(out, TOPIC);
     put_i32s(out, &[1, partition]);
     out.extend(error.to_be_bytes());
     out.extend(high_watermark.to_be_bytes());
     out.extend(high_watermark.to_be_bytes()); // the last stable offset
-    put_i32s(out, &[0, i32::try_from(records.len()).unwrap()]); // no aborted transactions
+    put_i32s(out, &[i32::try_from(aborted.len()).unwrap()]);
+    out.extend(aborted.iter().flat_map(|(producer, first)| [*producer, *first]).flat_map(i64::to_be_bytes));
+    put_i32s(out, &[i32::try_from(records.len()).unwrap()]);
     out.extend(records);
 }
 
 /// A batch's attributes.
 pub const PLAIN: i16 = 0;
+pub const TRANSACTIONAL: i16 = 0b01_0000;
 pub const TRANSACTION_MARKER: i16 = 0b11_0000;
+/// Who sends every batch.
+pub const PRODUCER: i64 = -1;
 
 /// A record batch of format 2, with a right checksum.
 pub fn batch(base_offset: i64, last_delta: i32, attributes: i16, records: &[Vec<u8>]) -> Vec<u8> {
     let mut body = attributes.to_be_bytes().to_vec();
     put_i32s(&mut body, &[last_delta]);
-    body.extend([1_000_i64, 1_000, -1].iter().flat_map(|number| number.to_be_bytes())); // times, producer
+    body.extend([1_000_i64, 1_000, PRODUCER].iter().flat_map(|number| number.to_be_bytes())); // times, producer
     body.extend((-1_i16).to_be_bytes());
     put_i32s(&mut body, &[-1, i32::try_from(records.len()).unwrap()]);
     body.extend(records.concat());

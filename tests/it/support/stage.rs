@@ -1,4 +1,4 @@
-//! A broker of one's own, a lake of one's own, and a pipeline file between them.
+//! A broker, a lake of one's own, and a pipeline file between them.
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,42 +14,95 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::LIMIT;
+use super::{LIMIT, admin::Admin, kafka::Kafka, parts};
 
 pub const TOPIC: &str = "flowers";
 pub const DATASET: &str = "iris";
 
+/// Which broker stands behind a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    Embedded,
+    /// Apache Kafka, the one that all tests share.
+    Kafka,
+    /// The one that `ALLUVIUM_TEST_BROKERS` names.
+    Named,
+}
+
 pub struct Stage {
-    pub embedded: EmbeddedBroker,
+    pub behind: Behind,
+    /// `host:port` of the brokers, separated by commas.
+    pub brokers: String,
+    pub topic: String,
     pub broker: Broker,
     pub folder: TempDir,
+    _embedded: Option<EmbeddedBroker>,
 }
 
 impl Stage {
-    /// A broker with a topic of `partitions` partitions, and an empty lake.
+    /// A broker of its own with a topic of `partitions` partitions, and an empty lake.
     pub async fn new(partitions: i32) -> Self {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let embedded = EmbeddedBroker::start(any, EmbeddedStorage::Memory).await.unwrap();
+        let brokers = embedded.address().to_string();
+        let stage = Self { _embedded: Some(embedded), behind: Behind::Embedded, ..Self::at(&brokers, TOPIC).await };
+        stage.broker.create_topic(TOPIC, partitions, 1).await.unwrap();
+        stage
+    }
+
+    /// The same on any broker, with a topic of its own; `None` where there is no such broker, which is said.
+    pub async fn on(behind: Behind, partitions: i32) -> Option<Self> {
+        let brokers = match behind {
+            Behind::Embedded => return Some(Self::new(partitions).await),
+            Behind::Kafka => Kafka::shared().await?.brokers(),
+            Behind::Named => parts::named_brokers()?,
+        };
+        let stage = Self { behind, ..Self::at(&brokers, &unique_topic()).await };
+        stage.broker.create_topic(&stage.topic, partitions, 1).await.unwrap();
+        Some(stage)
+    }
+
+    /// On a Kafka that is there already; the topic is the test's affair.
+    pub async fn at(brokers: &str, topic: &str) -> Self {
         let limits = BrokerLimits {
             connect_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
             fetch_bytes_max: 1 << 20,
             fetch_wait_max: Duration::from_millis(10),
         };
-        let broker = Broker::connect(&[embedded.address().to_string()], limits).await.unwrap();
-        broker.create_topic(TOPIC, partitions, 1).await.unwrap();
-        Self { embedded, broker, folder: tempfile::tempdir().unwrap() }
+        let named: Vec<_> = brokers.split(',').map(str::to_owned).collect();
+        Self {
+            behind: Behind::Kafka,
+            brokers: brokers.into(),
+            topic: topic.into(),
+            broker: Broker::connect(&named, limits).await.unwrap(),
+            folder: tempfile::tempdir().unwrap(),
+            _embedded: None,
+        }
+    }
+
+    /// Takes the topic from a broker that others use too.
+    pub async fn leave(&self) {
+        let admin = self.admin().await;
+        if self.behind != Behind::Embedded && admin.knows(&self.topic).await {
+            admin.delete(&self.topic).await;
+        }
+    }
+
+    pub async fn admin(&self) -> Admin {
+        Admin::connect(&self.brokers).await.unwrap()
     }
 
     /// The text of a pipeline file; `more` is appended, and may open tables of its own.
     pub fn pipeline(&self, lake: &str, more: &str) -> String {
-        let broker = self.embedded.address();
+        let brokers = &self.brokers;
+        let topic = &self.topic;
         let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris");
         let measurements: String = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
             .map(|name| format!("[[fields]]\nname = \"{name}\"\ntype = \"float64\"\n"))
             .concat();
         format!(
-            "[source]\nbrokers = \"{broker}\"\ntopic = \"{TOPIC}\"\n\n[[fields]]\nname = \"id\"\ntype = \"int64\"\n\
+            "[source]\nbrokers = \"{brokers}\"\ntopic = \"{topic}\"\n\n[[fields]]\nname = \"id\"\ntype = \"int64\"\n\
              {measurements}\n[model]\npath = \"{model}\"\n\n{more}\n\n[lake]\nurl = \"{lake}\"\ndataset = \"{DATASET}\"\n"
         )
     }
@@ -60,14 +113,19 @@ impl Stage {
 
     /// Settings for the lake of that name; `more` is appended to the `[lake]` table.
     pub fn settings(&self, lake: &str, more: &str) -> Settings {
+        self.limited(lake, "", more)
+    }
+
+    /// The same with limits of one's own.
+    pub fn limited(&self, lake: &str, limits: &str, more: &str) -> Settings {
         let lake = self.lake_folder(lake);
-        let limits = "[limits]\nfetch_wait = \"10ms\"\n";
-        let text = self.pipeline(lake.to_str().unwrap(), limits) + more;
+        let limits = format!("[limits]\nfetch_wait = \"10ms\"\n{limits}\n");
+        let text = self.pipeline(lake.to_str().unwrap(), &limits) + more;
         config::parse(&text, |_| None).unwrap_or_else(|faults| panic!("{faults:?}\n{text}"))
     }
 
     pub async fn send(&self, partition: i32, records: Vec<Record>) {
-        let partition = self.broker.partition(TOPIC, partition).await.unwrap();
+        let partition = self.broker.partition(&self.topic, partition).await.unwrap();
         partition.produce(records, Compression::None).await.unwrap();
     }
 
@@ -77,6 +135,11 @@ impl Stage {
             self.send(partition, (0..count).map(flower).collect()).await;
         }
     }
+}
+
+/// A topic's name that no other test has, nor any topic of a broker that is not ours.
+pub fn unique_topic() -> String {
+    format!("alluvium-test-{}", uuid::Uuid::new_v4().simple())
 }
 
 /// A sound record.
@@ -137,6 +200,11 @@ impl Running {
 
     pub async fn stop(self) -> Summary {
         self.stop.cancel();
+        self.ended().await
+    }
+
+    /// Waits until it ends by itself, as it does when its last lane has.
+    pub async fn ended(self) -> Summary {
         tokio::time::timeout(LIMIT, self.task).await.expect("the stream stops").unwrap()
     }
 }

@@ -1,0 +1,219 @@
+//! A connection to one broker, for what the reading of a partition needs: its leader, its offsets, its records.
+//!
+//! Owns: requests, and what their answers must look like. Does not own: what stands in the records ([`super::batches`]).
+//!
+//! rskafka's own client asks for committed records only, but its answer holds the records of aborted transactions too,
+//! and doesn't say which they are; it fails at the marker that ends a transaction, and knows nothing of offsets without
+//! a record. So reading goes over its messenger, with its requests, and the answer to a fetch is read here.
+
+use std::{
+    io::{Cursor, Read},
+    time::Duration,
+};
+
+use rskafka::{
+    client::error::ProtocolError,
+    messenger::Messenger,
+    protocol::{
+        api_key::ApiKey,
+        api_version::{ApiVersion, ApiVersionRange},
+        messages::{
+            FetchRequest, FetchRequestPartition, FetchRequestTopic, FetchResponseAbortedTransaction, IsolationLevel,
+            ListOffsetsRequest, ListOffsetsRequestPartition, ListOffsetsRequestTopic, MetadataRequest,
+            MetadataRequestTopic, NORMAL_CONSUMER, ReadVersionedError, ReadVersionedType, RequestBody,
+            WriteVersionedError, WriteVersionedType,
+        },
+        primitives::{Boolean, Int16, Int32, Int64, NullableBytes, String_},
+        traits::{ReadError, ReadType},
+    },
+};
+use tokio::{io::BufStream, net::TcpStream};
+
+use super::{
+    cause::Cause,
+    link::{CLIENT, FRAME_BYTES_MAX},
+};
+
+/// How the protocol writes the first offset and the last in place of a time.
+const EARLIEST: i64 = -2;
+const LATEST: i64 = -1;
+
+#[derive(Debug)]
+pub(super) struct Wire(Messenger<BufStream<TcpStream>>);
+
+/// Where a partition's leader listens.
+#[derive(Debug)]
+pub(super) struct Leader {
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+/// Which offset is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum At {
+    Earliest,
+    Latest,
+    /// The first record at or after this time, in milliseconds since 1970, UTC.
+    Time(i64),
+}
+
+/// What a fetch asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    pub(super) bytes_max: i32,
+    pub(super) wait: Duration,
+}
+
+/// The answer to a fetch: record batches as they stand in the log, and what must be known to read them.
+#[derive(Debug)]
+pub(super) struct Answer {
+    topic: String,
+    partition: i32,
+    error: Option<ProtocolError>,
+    /// The partition's end for those who read nothing of open transactions.
+    pub(super) readable_end: i64,
+    pub(super) aborted: Vec<FetchResponseAbortedTransaction>,
+    pub(super) batches: Vec<u8>,
+}
+
+impl Wire {
+    pub(super) async fn connect(address: &str) -> Result<Self, Cause> {
+        let refused = |error: std::io::Error| Cause::connection(error.to_string()).of_broker(address);
+        let stream = TcpStream::connect(address).await.map_err(refused)?;
+        stream.set_nodelay(true).map_err(refused)?;
+        let mut messenger = Messenger::new(BufStream::new(stream), FRAME_BYTES_MAX, CLIENT.into());
+        messenger.sync_versions().await?;
+        Ok(Self(messenger))
+    }
+
+    /// Who leads the partition. A topic that is not there is not created by the question.
+    pub(super) async fn leader(&self, topic: &str, partition: i32) -> Result<Leader, Cause> {
+        let topics = Some(vec![MetadataRequestTopic { name: String_(topic.into()) }]);
+        let request = MetadataRequest { topics, allow_auto_topic_creation: Some(Boolean(false)) };
+        let answer = self.0.request(request).await?;
+        let told = only(answer.topics, "topics")?;
+        told.error.map_or(Ok(()), |error| Err(Cause::from(error)))?;
+        let found = told.partitions.iter().find(|found| found.partition_index.0 == partition);
+        let found = found.ok_or_else(Cause::missing_partition)?;
+        let leader = answer.brokers.into_iter().find(|broker| broker.node_id == found.leader_id);
+        // Without a leader its replicas may still be told, as an error of the partition.
+        let leader = leader.ok_or_else(|| found.error.unwrap_or(ProtocolError::LeaderNotAvailable))?;
+        let port = u16::try_from(leader.port.0).map_err(|_| Cause::senseless("the leader's port is no port"))?;
+        Ok(Leader { host: leader.host.0, port })
+    }
+
+    pub(super) async fn offset(&self, topic: &str, partition: i32, at: At) -> Result<i64, Cause> {
+        let timestamp = match at {
+            At::Earliest => EARLIEST,
+            At::Latest => LATEST,
+            At::Time(time_ms) => time_ms,
+        };
+        let partition = ListOffsetsRequestPartition {
+            partition_index: Int32(partition),
+            timestamp: Int64(timestamp),
+            max_num_offsets: Some(Int32(1)),
+        };
+        let request = ListOffsetsRequest {
+            replica_id: NORMAL_CONSUMER,
+            isolation_level: Some(IsolationLevel::ReadCommitted),
+            topics: vec![ListOffsetsRequestTopic { name: String_(topic.into()), partitions: vec![partition] }],
+        };
+        let answer = self.0.request(request).await?;
+        let told = only(only(answer.topics, "topics")?.partitions, "partitions")?;
+        told.error_code.map_or(Ok(()), |error| Err(Cause::from(error)))?;
+        let oldest = || told.old_style_offsets.and_then(|offsets| offsets.0?.into_iter().next());
+        let offset = told.offset.or_else(oldest).ok_or_else(|| Cause::senseless("it holds no offset"))?;
+        Ok(offset.0)
+    }
+
+    pub(super) async fn fetch(&self, topic: &str, wish: Wish) -> Result<Answer, Cause> {
+        let partition = FetchRequestPartition {
+            partition: Int32(wish.partition),
+            fetch_offset: Int64(wish.offset),
+            partition_max_bytes: Int32(wish.bytes_max),
+        };
+        let request = FetchRequest {
+            replica_id: NORMAL_CONSUMER,
+            max_wait_ms: Int32(i32::try_from(wish.wait.as_millis()).unwrap_or(i32::MAX)),
+            min_bytes: Int32(1),
+            max_bytes: Some(Int32(wish.bytes_max)),
+            isolation_level: Some(IsolationLevel::ReadCommitted),
+            topics: vec![FetchRequestTopic { topic: String_(topic.into()), partitions: vec![partition] }],
+        };
+        let answer = self.0.request(Fetch(request)).await?;
+        if (answer.topic.as_str(), answer.partition) != (topic, wish.partition) {
+            return Err(Cause::senseless("it tells of another partition"));
+        }
+        match answer.error {
+            Some(error) => Err(error.into()),
+            None => Ok(answer),
+        }
+    }
+}
+
+impl Leader {
+    pub(super) fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// A broker that was asked about one thing tells of one thing.
+fn only<T>(told: Vec<T>, what: &str) -> Result<T, Cause> {
+    let count = told.len();
+    let mut told = told.into_iter();
+    match (told.next(), told.next()) {
+        (Some(only), None) => Ok(only),
+        _ => Err(Cause::senseless(&format!("it tells of {count} {what}, and was asked about one"))),
+    }
+}
+
+/// rskafka's request, with an answer whose batches are left as they are.
+#[derive(Debug)]
+struct Fetch(FetchRequest);
+
+impl RequestBody for Fetch {
+    type ResponseBody = Answer;
+    const API_KEY: ApiKey = FetchRequest::API_KEY;
+    const API_VERSION_RANGE: ApiVersionRange = FetchRequest::API_VERSION_RANGE;
+    const FIRST_TAGGED_FIELD_IN_REQUEST_VERSION: ApiVersion = FetchRequest::FIRST_TAGGED_FIELD_IN_REQUEST_VERSION;
+}
+
+impl WriteVersionedType<Vec<u8>> for Fetch {
+    fn write_versioned(&self, writer: &mut Vec<u8>, version: ApiVersion) -> Result<(), WriteVersionedError> {
+        self.0.write_versioned(writer, version)
+    }
+}
+
+/// Version 4, the only one that is asked for.
+impl ReadVersionedType<Cursor<Vec<u8>>> for Answer {
+    fn read_versioned(reader: &mut Cursor<Vec<u8>>, version: ApiVersion) -> Result<Self, ReadVersionedError> {
+        let _throttled = Int32::read(reader)?;
+        one(reader, "topics")?;
+        let topic = String_::read(reader)?.0;
+        one(reader, "partitions")?;
+        let partition = Int32::read(reader)?.0;
+        let error = ProtocolError::new(Int16::read(reader)?.0);
+        let high_watermark = Int64::read(reader)?.0;
+        let last_stable = Int64::read(reader)?.0;
+        let aborted = (0..Int32::read(reader)?.0.max(0))
+            .map(|_| FetchResponseAbortedTransaction::read_versioned(reader, version))
+            .collect::<Result<_, _>>()?;
+        let batches = NullableBytes::read(reader)?.0.unwrap_or_default();
+        // Where there are no transactions, some brokers leave it at -1.
+        let readable_end = if last_stable < 0 { high_watermark } else { last_stable.min(high_watermark) };
+        Ok(Self { topic, partition, error, readable_end, aborted, batches })
+    }
+}
+
+fn one(reader: &mut impl Read, what: &str) -> Result<(), ReadError> {
+    match Int32::read(reader)?.0 {
+        1 => Ok(()),
+        count => Err(ReadError::Malformed(format!("it tells of {count} {what}, and was asked about one").into())),
+    }
+}
