@@ -20,6 +20,8 @@ const BATCHES_READY_MAX: usize = 1;
 const MEMORY_PER_FETCHED_BYTE: usize = 4;
 /// A record's own structures, beside its bytes.
 const MEMORY_PER_RECORD: usize = 160;
+/// What a batch may open in its segment: a file's columns take this much before they hold a row, mostly dictionaries.
+const MEMORY_PER_BATCH: usize = 128 << 10;
 /// How long the broker may send nothing although it says that there is more.
 const SILENCE_MAX: Duration = Duration::from_mins(1);
 
@@ -75,7 +77,7 @@ async fn read(
     settings: &FetchSettings,
     ready: &mpsc::Sender<Result<Fetched, LaneError>>,
 ) -> Result<(), LaneError> {
-    let expected = usize::try_from(settings.bytes_max).unwrap_or(0) * MEMORY_PER_FETCHED_BYTE;
+    let expected = usize::try_from(settings.bytes_max).unwrap_or(0) * MEMORY_PER_FETCHED_BYTE + MEMORY_PER_BATCH;
     let mut silent_since = None;
     loop {
         let mut memory = settings.memory.reserve(expected).await;
@@ -90,7 +92,7 @@ async fn read(
         }
         silent_since = None;
         position = batch.range.end;
-        memory.settle(batch.records.iter().map(held_by).sum());
+        memory.settle(MEMORY_PER_BATCH + batch.records.iter().map(held_by).sum::<usize>());
         if ready.send(Ok(Fetched { batch, memory: Some(memory) })).await.is_err() {
             return Ok(());
         }

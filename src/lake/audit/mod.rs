@@ -11,7 +11,7 @@
 //! for each data file   strangers   a claim names it
 //! ```
 //!
-//! A file that a note of the ledger covers ([`super::expiry`]) may be missing: it was deleted by policy.
+//! A file that a note of the ledger covers (`expiry`) may be missing: it was deleted by policy.
 //!
 //! Memory doesn't grow with claims or files: listings are streamed, `CLAIMS_AT_ONCE` claims are in hand at a time.
 //! A lake may be written to while it is audited: the audit speaks of what the ledger held when the walk came by.
