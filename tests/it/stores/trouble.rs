@@ -35,8 +35,10 @@ fn befalls(asked: &Asked, left: &Mutex<VecDeque<(Verb, Act)>>) -> Act {
     let mut left = left.lock().unwrap();
     match left.front() {
         Some((verb, _)) if *verb == asked.verb => left.pop_front().map_or(Act::Pass, |(_, act)| act),
-        // Only a lane that is sent back to the ledger reads it and lists.
+        // Only a lane that is sent back to the ledger reads it…
         Some((Verb::Get | Verb::List, _)) if asked.verb == Verb::Put => Act::Say(When::Before, 400, "Planted"),
+        // …and lists only if it finds no hint.
+        Some((Verb::List, _)) if asked.key.ends_with("latest.json") => Act::Say(When::Before, 404, "NoSuchKey"),
         _ => Act::Pass,
     }
 }
@@ -54,7 +56,8 @@ async fn goes_through(proof: &Proof, acts: &[Act]) {
     while !left.lock().unwrap().is_empty() {
         let before = left.lock().unwrap().len();
         scene.send(25).await;
-        until("one more of them has happened", async || left.lock().unwrap().len() < before).await;
+        let next = format!("this has happened: {:?}", left.lock().unwrap().front());
+        until(&next, async || left.lock().unwrap().len() < before).await;
     }
     scene.all_visible().await;
     assert_eq!(running.stop().await.failures, Vec::<String>::new());

@@ -19,7 +19,7 @@ use std::{
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream};
-use hyper::{Method, Request, Response, StatusCode, Uri, body::Incoming, header, service::service_fn};
+use hyper::{Request, Response, StatusCode, body::Incoming, header, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
@@ -42,6 +42,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::LIMIT;
 
+mod asked;
+
+pub use asked::{Asked, Verb};
+use asked::{key, keys_in, verb};
+
 pub const BUCKET: &str = "lake";
 const KEY: &str = "test-key";
 const SECRET: &str = "test-secret";
@@ -54,33 +59,6 @@ pub struct S3Server {
     shared: Arc<Shared>,
     _folder: TempDir,
     _doors: [AbortOnDropHandle<()>; 2],
-}
-
-/// What a request is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
-    Create,
-    Put,
-    Copy,
-    BeginParts,
-    Part,
-    CompleteParts,
-    AbortParts,
-    Get,
-    Head,
-    List,
-    Delete,
-    Other,
-}
-
-/// A request, as a script sees it.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// From nought, since the server began or was last told to [`play`](S3Server::play) a script.
-    pub number: usize,
-    pub verb: Verb,
-    /// The object, or what a listing asks for; several deletions in one request are one text.
-    pub key: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -422,43 +400,6 @@ impl Shared {
     }
 }
 
-fn verb<B>(request: &Request<B>) -> Verb {
-    let query = request.uri().query().unwrap_or_default();
-    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
-    let headers = request.headers();
-    match *request.method() {
-        Method::PUT if has("partNumber") => Verb::Part,
-        Method::PUT if headers.contains_key("x-amz-copy-source") => Verb::Copy,
-        Method::PUT if headers.contains_key(header::IF_NONE_MATCH) => Verb::Create,
-        Method::PUT => Verb::Put,
-        Method::POST if has("uploads") => Verb::BeginParts,
-        Method::POST if has("uploadId") => Verb::CompleteParts,
-        Method::DELETE if has("uploadId") => Verb::AbortParts,
-        Method::POST if has("delete") => Verb::Delete,
-        Method::DELETE => Verb::Delete,
-        Method::GET if has("list-type") => Verb::List,
-        Method::GET => Verb::Get,
-        Method::HEAD => Verb::Head,
-        _ => Verb::Other,
-    }
-}
-
-/// The key in the address; of a listing, its prefix.
-fn key(uri: &Uri) -> String {
-    let bucket = format!("/{BUCKET}");
-    let path = uri.path().strip_prefix(&bucket).unwrap_or(uri.path()).trim_start_matches('/');
-    let prefix = uri.query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("prefix=")));
-    let key = if path.is_empty() { prefix.unwrap_or_default() } else { path };
-    key.replace("%2F", "/").replace("%3D", "=")
-}
-
-/// The keys that a bulk deletion names.
-fn keys_in(body: &[u8]) -> String {
-    let body = String::from_utf8_lossy(body);
-    let keys = body.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
-    keys.collect::<Vec<_>>().join(" ")
-}
-
 async fn take_half(request: Request<Body>) {
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length: usize = length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or_default();
@@ -498,10 +439,4 @@ fn say(status: u16, code: &str) -> Response<Body> {
          <RequestId>0</RequestId>\n</Error>\n"
     );
     Response::builder().status(status).header(header::CONTENT_TYPE, "application/xml").body(Body::from(body)).unwrap()
-}
-
-impl fmt::Display for Asked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {:?} {}", self.number, self.verb, self.key)
-    }
 }
