@@ -226,7 +226,7 @@ pub(super) const RETRY_FOR: Key = Key::new(
     "retry_for",
     Duration(0, 7 * DAY),
     Value("5m"),
-    "how long a batch run retries what may mend; a stream never gives up",
+    "how long a batch run retries what may mend; a stream does so for ever, and this long where the store refuses its credentials",
 );
 pub(super) const PARTITIONS_REFRESH: Key = Key::new(
     "limits",

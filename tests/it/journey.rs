@@ -12,6 +12,7 @@ use arrow::array::RecordBatch;
 
 use crate::support::{
     lake::{binaries, places, rows, texts},
+    proof::{Promise, Proof},
     stage::{DATASET, Running, Stage, TOPIC, assert_clean, batch, flower, objects, value},
     until,
 };
@@ -234,6 +235,7 @@ async fn many_partitions_stay_inside_a_small_memory_budget() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_rejects_stays_inside_the_memory_budget() {
+    let proof = Proof::of("nothing in particular", &[Promise::MemoryInBudget]);
     let stage = Stage::new(2).await;
     for _ in 0..10 {
         for partition in 0..2 {
@@ -245,6 +247,7 @@ async fn a_flood_of_rejects_stays_inside_the_memory_budget() {
     let summary = batch(settings.clone()).await;
     assert_eq!((summary.tally.counts.scored, summary.tally.counts.rejected), (0, 40_000));
     assert!(summary.memory_peak_bytes <= 16 << 20, "{} bytes at most", summary.memory_peak_bytes);
+    proof.shown(&[Promise::MemoryInBudget]);
     assert_clean(&settings).await;
 }
 

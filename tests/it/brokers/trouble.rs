@@ -73,7 +73,7 @@ async fn a_broker_frozen_for_longer_than_any_request_may_take_is_waited_for() {
     send_mixed(&stage, &mut sent, 1, 2_000).await;
     until("the reader is in the middle of it", async || running.committed() > 0).await;
     let (impatient, partition) = impatient_reader(&kafka).await;
-    kafka.signal(0, "STOP");
+    kafka.freeze(0).await;
     // Three times as long as a request may take.
     for _ in 0..3 {
         let error = partition.fetch(0, 1, Duration::ZERO).await.unwrap_err();
@@ -82,15 +82,15 @@ async fn a_broker_frozen_for_longer_than_any_request_may_take_is_waited_for() {
     let stopped = tokio::time::timeout(settings.limits.stop_timeout, running.stop()).await;
     assert_eq!(stopped.expect("it stops though nobody answers").failures, Vec::<String>::new());
     proof.shown(&[Promise::StopsInTime]);
-    kafka.signal(0, "CONT");
+    kafka.thaw(0);
     drop(impatient);
 
     let running = Running::start(settings.clone()).await;
     until("it reads", async || running.pipeline.progress().lanes_open > 0).await;
-    kafka.signal(0, "STOP");
+    kafka.freeze(0).await;
     assert!(partition.fetch(0, 1, Duration::ZERO).await.is_err());
     assert!(partition.fetch(0, 1, Duration::ZERO).await.is_err());
-    kafka.signal(0, "CONT");
+    kafka.thaw(0);
     until("all is visible", async || visible(&settings).await == sent.len()).await;
     assert_eq!(running.stop().await.failures, Vec::<String>::new());
     proof.shown(&[Promise::Resumes]);

@@ -122,8 +122,15 @@ impl Kafka {
         node.keeper = Some(Keeper::start(&jars().unwrap(), &node.settings, folder));
     }
 
-    pub fn signal(&self, node: usize, name: &str) {
-        self.nodes[node].keeper.as_ref().expect("it runs").signal(name);
+    /// Returns when none of its threads runs any more: the signal alone only asks them to stop.
+    pub async fn freeze(&self, node: usize) {
+        let keeper = self.nodes[node].keeper.as_ref().expect("it runs");
+        keeper.signal("STOP");
+        until("every thread of the broker stands still", async || keeper.stands_still()).await;
+    }
+
+    pub fn thaw(&self, node: usize) {
+        self.nodes[node].keeper.as_ref().expect("it runs").signal("CONT");
     }
 
     /// Until every broker knows the topic, and each of its replicas is in sync.
@@ -169,6 +176,11 @@ impl Keeper {
     fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([format!("-{name}"), self.broker.to_string()]).status();
         assert!(sent.unwrap().success(), "the broker gets its signal");
+    }
+
+    fn stands_still(&self) -> bool {
+        let threads = Command::new("ps").args(["-L", "-o", "state=", "-p", &self.broker.to_string()]).output().unwrap();
+        String::from_utf8_lossy(&threads.stdout).split_whitespace().all(|state| state == "T")
     }
 }
 
