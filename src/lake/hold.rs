@@ -14,6 +14,8 @@ use std::{
 
 use object_store::path::Path;
 
+use super::names;
+
 /// How often it is looked for the word to go on.
 const LOOKED_EVERY: Duration = Duration::from_millis(5);
 
@@ -42,17 +44,12 @@ impl Hold {
     }
 }
 
-/// What the store is tried out with is nobody's data.
-fn is_probe(path: &Path) -> bool {
-    path.parts().nth(1).is_some_and(|folder| folder.as_ref() == super::store::PROBES)
-}
-
 /// Before a step that changes the store.
 pub(super) async fn before(verb: &str, path: &Path) {
     if !cfg!(debug_assertions) {
         return;
     }
-    let Some(hold) = HOLD.as_ref().filter(|_| !is_probe(path)) else { return };
+    let Some(hold) = HOLD.as_ref().filter(|_| !path.prefix_matches(&names::probes())) else { return };
     match hold.reached(verb, path) {
         Ok(false) => return,
         Ok(true) => {}

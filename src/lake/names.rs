@@ -55,6 +55,17 @@ pub fn staging(id: &LaneId, attempt: Uuid) -> Path {
     staging_of(id).join(attempt.to_string())
 }
 
+/// Where probes of the store leave their traces for a moment; no dataset can have this name.
+#[must_use]
+pub fn probes() -> Path {
+    Path::from_iter(["_staging", "_probes"])
+}
+
+#[must_use]
+pub fn probe(attempt: Uuid) -> Path {
+    probes().join(attempt.to_string())
+}
+
 /// All data files of a dataset, of one kind.
 #[must_use]
 pub fn data(kind: FileKind, dataset: &str) -> Path {

@@ -25,7 +25,7 @@ use super::{
     expire,
     ledger::STALE_STAGING_AGE,
     names,
-    store::{PROBES, Published},
+    store::Published,
 };
 use crate::offset::LaneId;
 
@@ -87,7 +87,7 @@ impl Repair<'_> {
     /// What is staged now, of this dataset and of the probes.
     async fn staging(&mut self, dataset: &str) -> Result<Vec<Staged>, AuditError> {
         let mut staged = vec![];
-        for folder in [Path::from_iter(["_staging", dataset]), Path::from_iter(["_staging", PROBES])] {
+        for folder in [Path::from_iter(["_staging", dataset]), names::probes()] {
             let mut listing = self.store.list(&folder);
             while let Some(object) = listing.try_next().await? {
                 if staged.len() == STAGED_HELD_MAX {

@@ -17,7 +17,7 @@ use object_store::{
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{LakeError, folder::LocalFolder, hold};
+use super::{LakeError, folder::LocalFolder, hold, names};
 use crate::objects::Objects;
 
 /// Larger objects are uploaded in parts, so that one slow request never carries it all.
@@ -29,8 +29,6 @@ const PARTS_IN_FLIGHT_MAX: usize = 4;
 pub(super) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(15);
 /// …and none that is sent or copied, or of a larger one no part.
 const UPLOAD_WAIT_MAX: Duration = Duration::from_mins(1);
-/// Where probes leave their traces for a moment; no dataset can have this name.
-pub(super) const PROBES: &str = "_probes";
 /// How many creations of one key the probe sends at once; exactly one may win.
 const PROBE_RIVALS: usize = 16;
 
@@ -241,12 +239,12 @@ impl Store {
 
     /// Law L9: a create over an existing key must lose, and of many at once exactly one may win.
     pub async fn probe(&self) -> Result<(), LakeError> {
-        let folder = Path::from_iter(["_staging", PROBES, &Uuid::new_v4().to_string()]);
+        let folder = names::probe(Uuid::new_v4());
         let verdict = self.probe_in(&folder).await;
         self.remove(&folder.clone().join("once")).await;
         self.remove(&folder.clone().join("race")).await;
         self.remove_empty_folder(&folder).await;
-        self.remove_empty_folder(&Path::from_iter(["_staging", PROBES])).await;
+        self.remove_empty_folder(&names::probes()).await;
         verdict
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
-use crate::support::proof::{CIRCUMSTANCES, Promise};
+use crate::support::proof::{CIRCUMSTANCES, LISTS, Promise};
 
 const PAGE: &str = "docs/guarantees.md";
 const BEGIN: &str = "<!-- made by the test `the_page_of_guarantees_is_what_the_tests_show`: begin -->\n";
@@ -124,20 +124,25 @@ fn proofs(file: &str, source: &str) -> Vec<Shown> {
         let arguments = &source[at + call.len()..];
         let (_, rest) = arguments.split_once('"').unwrap_or_else(|| panic!("{file}: {function}: a literal is wanted"));
         let (circumstance, rest) = rest.split_once('"').unwrap();
-        let (_, rest) = rest.split_once("&[").unwrap_or_else(|| panic!("{file}: {function}: a list is wanted"));
-        let (list, _) = rest.split_once(']').unwrap();
-        let named =
-            list.split(',').map(|name| name.trim().trim_start_matches("Promise::")).filter(|name| !name.is_empty());
+        let list = rest.split(')').next().unwrap().trim_matches([',', ' ', '\n']);
+        let promises = promises(list).unwrap_or_else(|| panic!("{file}: {function}: `{list}` lists no promises"));
         shown.push(Shown {
             test: function.trim().to_owned(),
             file: file.to_owned(),
             circumstance: circumstance.to_owned(),
-            promises: named
-                .map(|name| promise(name).unwrap_or_else(|| panic!("{file}: `{name}` is no promise")))
-                .collect(),
+            promises,
         });
     }
     shown
+}
+
+/// `&[Promise::L1, …]`, or the name of such a list.
+fn promises(list: &str) -> Option<Vec<Promise>> {
+    if let Some((_, named)) = LISTS.iter().find(|(name, _)| *name == list) {
+        return Some(named.to_vec());
+    }
+    let names = list.strip_prefix("&[")?.trim_end().strip_suffix(']')?.split(',').map(str::trim);
+    names.filter(|name| !name.is_empty()).map(|name| promise(name.trim_start_matches("Promise::"))).collect()
 }
 
 fn promise(name: &str) -> Option<Promise> {

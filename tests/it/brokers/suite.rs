@@ -10,7 +10,7 @@ use crate::{
     matrix::{SMALL_SEGMENTS, send_mixed, visible},
     support::{
         lake::{binaries, rows, texts},
-        proof::{Promise, Proof, Sent},
+        proof::{OF_A_CRASH, Promise, Proof, Sent},
         stage::{Behind, DATASET, Running, Stage, batch, flower, objects, value},
         until,
         witness::Witness,
@@ -50,21 +50,7 @@ on_every_broker! {
 }
 
 async fn each_record_lands_once_and_a_batch_equals_the_stream(stage: &Stage) {
-    let proof = Proof::of(
-        "nothing in particular",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-            Promise::RejectsExact,
-            Promise::BatchIsStream,
-            Promise::Resumes,
-        ],
-    );
+    let proof = Proof::of("nothing in particular", OF_A_CRASH);
     let mut sent = Sent::default();
     let by_stream = stage.settings("stream", SMALL_SEGMENTS);
     let witness = Witness::of(&objects(&by_stream), DATASET);

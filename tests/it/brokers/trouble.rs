@@ -9,7 +9,7 @@ use crate::{
     support::{
         admin::{Admin, Leadership},
         kafka::{Kafka, Setup, any_port},
-        proof::{Promise, Proof, Sent},
+        proof::{OF_TROUBLE, Promise, Proof, Sent},
         proxy::Proxy,
         stage::{DATASET, Running, Stage, batch, objects},
         until,
@@ -24,20 +24,7 @@ const TOPIC: &str = "flowers";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_killed_and_restarted_again_and_again_loses_and_doubles_nothing() {
-    let proof = Proof::of(
-        "the broker is killed and restarted",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-            Promise::RejectsExact,
-            Promise::Resumes,
-        ],
-    );
+    let proof = Proof::of("the broker is killed and restarted", OF_TROUBLE);
     let Some(mut kafka) = Kafka::start(ALONE).await else { return proof.left_out() };
     let (stage, mut sent) = (Stage::at(&kafka.brokers(), TOPIC).await, Sent::default());
     stage.broker.create_topic(TOPIC, 2, 1).await.unwrap();
@@ -143,20 +130,7 @@ async fn connections_that_break_inside_a_frame_lose_and_double_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn leaders_that_move_and_brokers_that_are_lost_lose_and_double_nothing() {
-    let proof = Proof::of(
-        "the leader moves, a broker is lost",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-            Promise::RejectsExact,
-            Promise::Resumes,
-        ],
-    );
+    let proof = Proof::of("the leader moves, a broker is lost", OF_TROUBLE);
     let setup = Setup { brokers: 3, advertised_port: 0 };
     let Some(mut kafka) = Kafka::start(setup).await else { return proof.left_out() };
     let stage = Stage::at(&kafka.brokers(), TOPIC).await;

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     faulty::{Call, Fault, Faulty, Meddle},
-    proof::{Promise, Proof},
+    proof::{OF_THE_LEDGER, Promise, Proof},
     writer::{END, final_names, lane, work},
 };
 
@@ -227,63 +227,21 @@ fn freeze(at: usize, after_effect: bool, rival: Arc<std::sync::OnceLock<Store>>,
 
 #[tokio::test(start_paused = true)]
 async fn a_cut_in_memory_loses_and_doubles_nothing() {
-    let proof = Proof::of(
-        "a cut at every call: memory",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::L6,
-            Promise::L7,
-            Promise::L8,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-        ],
-    );
+    let proof = Proof::of("a cut at every call: memory", OF_THE_LEDGER);
     cut_everywhere(&proof, async |meddle| Ground::memory(false, meddle)).await;
     frozen_everywhere(&proof, async |meddle| Ground::memory(false, meddle)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cut_between_the_two_halves_of_a_rename_loses_and_doubles_nothing() {
-    let proof = Proof::of(
-        "a cut at every call: memory, publishing by copy and delete",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::L6,
-            Promise::L7,
-            Promise::L8,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-        ],
-    );
+    let proof = Proof::of("a cut at every call: memory, publishing by copy and delete", OF_THE_LEDGER);
     cut_everywhere(&proof, async |meddle| Ground::memory(true, meddle)).await;
     frozen_everywhere(&proof, async |meddle| Ground::memory(true, meddle)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cut_on_a_local_folder_loses_and_doubles_nothing() {
-    let proof = Proof::of(
-        "a cut at every call: local folder",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::L6,
-            Promise::L7,
-            Promise::L8,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-        ],
-    );
+    let proof = Proof::of("a cut at every call: local folder", OF_THE_LEDGER);
     cut_everywhere(&proof, async |meddle| Ground::local(meddle)).await;
     frozen_everywhere(&proof, async |meddle| Ground::local(meddle)).await;
 }

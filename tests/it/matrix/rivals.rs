@@ -2,7 +2,7 @@
 
 use super::{SMALL_SEGMENTS, send_mixed, visible};
 use crate::support::{
-    proof::{Promise, Proof, Sent},
+    proof::{OF_RIVALS, Promise, Proof, Sent},
     stage::{DATASET, Running, Stage, objects},
     until,
     witness::{DuckDb, Witness},
@@ -35,39 +35,13 @@ async fn race(workers: usize, proof: &Proof) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workers_waste_work_and_corrupt_nothing() {
-    let proof = Proof::of(
-        "two workers on the same partitions",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::L6,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-            Promise::RejectsExact,
-        ],
-    );
+    let proof = Proof::of("two workers on the same partitions", OF_RIVALS);
     race(2, &proof).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_workers_waste_work_and_corrupt_nothing() {
-    let proof = Proof::of(
-        "five workers on the same partitions",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::L6,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-            Promise::RejectsExact,
-        ],
-    );
+    let proof = Proof::of("five workers on the same partitions", OF_RIVALS);
     race(5, &proof).await;
 }
 

@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 
 use crate::support::{
     program::{Ran, command, ended, signal},
-    proof::{Promise, Proof, Sent},
+    proof::{OF_A_CRASH, OF_A_FREEZE, Promise, Proof, Sent},
     s3::{BUCKET, S3Server},
     stage::{DATASET, Stage, flower, value},
     until,
@@ -164,80 +164,24 @@ fn assert_every_kind(steps: &[String]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_before_any_step_the_next_start_makes_the_lake_whole() {
-    let proof = Proof::of(
-        "kill -9 at every step: local folder",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-            Promise::RejectsExact,
-            Promise::BatchIsStream,
-            Promise::Resumes,
-        ],
-    );
+    let proof = Proof::of("kill -9 at every step: local folder", OF_A_CRASH);
     Scene::new(Ground::Local).await.killed_everywhere(&proof).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_before_any_step_on_s3_the_next_start_makes_the_lake_whole() {
-    let proof = Proof::of(
-        "kill -9 at every step: S3",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-            Promise::RejectsExact,
-            Promise::BatchIsStream,
-            Promise::Resumes,
-        ],
-    );
+    let proof = Proof::of("kill -9 at every step: S3", OF_A_CRASH);
     Scene::new(Ground::S3(S3Server::start(true).await)).await.killed_everywhere(&proof).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frozen_before_any_step_while_another_takes_over_it_corrupts_nothing() {
-    let proof = Proof::of(
-        "frozen at every step while another takes over: local folder",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::L6,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-            Promise::RejectsExact,
-            Promise::Resumes,
-        ],
-    );
+    let proof = Proof::of("frozen at every step while another takes over: local folder", OF_A_FREEZE);
     Scene::new(Ground::Local).await.frozen_everywhere(&proof).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frozen_before_any_step_on_s3_while_another_takes_over_it_corrupts_nothing() {
-    let proof = Proof::of(
-        "frozen at every step while another takes over: S3",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::L6,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-            Promise::RejectsExact,
-            Promise::Resumes,
-        ],
-    );
+    let proof = Proof::of("frozen at every step while another takes over: S3", OF_A_FREEZE);
     Scene::new(Ground::S3(S3Server::start(true).await)).await.frozen_everywhere(&proof).await;
 }

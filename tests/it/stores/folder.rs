@@ -13,7 +13,7 @@ use crate::{
     support::{
         LIMIT, parts,
         program::{command, written},
-        proof::{Promise, Proof, Sent},
+        proof::{OF_TROUBLE, Promise, Proof, Sent},
         stage::{DATASET, Stage, assert_clean, batch, objects},
         until,
         witness::Witness,
@@ -124,20 +124,7 @@ fn fill(file: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_waits_for_room_on_a_full_disk() {
-    let proof = Proof::of(
-        "the disk is full",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-            Promise::RejectsExact,
-            Promise::Resumes,
-        ],
-    );
+    let proof = Proof::of("the disk is full", OF_TROUBLE);
     let stage = Stage::new(1).await;
     let Some(disk) = Disk::mounted_at(stage.lake_folder("disk")) else { return proof.left_out() };
     let mut streaming = Streaming::into(stage, disk.0.join("lake")).await;
@@ -156,20 +143,7 @@ async fn a_stream_waits_for_room_on_a_full_disk() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_waits_for_a_folder_that_has_become_read_only() {
-    let proof = Proof::of(
-        "the folder is read-only",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-            Promise::RejectsExact,
-            Promise::Resumes,
-        ],
-    );
+    let proof = Proof::of("the folder is read-only", OF_TROUBLE);
     let stage = Stage::new(1).await;
     let Some(disk) = Disk::mounted_at(stage.lake_folder("disk")) else { return proof.left_out() };
     let mut streaming = Streaming::into(stage, disk.0.join("lake")).await;
@@ -186,20 +160,7 @@ async fn a_stream_waits_for_a_folder_that_has_become_read_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_was_moved_away_is_not_made_anew_and_is_gone_on_with_when_it_is_back() {
-    let proof = Proof::of(
-        "the folder is moved away, and put back",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-            Promise::RejectsExact,
-            Promise::Resumes,
-        ],
-    );
+    let proof = Proof::of("the folder is moved away, and put back", OF_TROUBLE);
     let stage = Stage::new(1).await;
     let (lake, away) = (stage.lake_folder("lake"), stage.lake_folder("away"));
     let mut streaming = Streaming::into(stage, lake.clone()).await;

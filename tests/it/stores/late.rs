@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Scene;
 use crate::support::{
-    proof::{Promise, Proof},
+    proof::{OF_A_FREEZE, Promise, Proof},
     s3::{Act, Gate, Verb, When},
 };
 
@@ -44,21 +44,7 @@ async fn lands_late(proof: &Proof, late: Verb) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_lands_after_its_writer_s_death_changes_nothing() {
-    let proof = Proof::of(
-        "a request lands when its writer is long gone: S3",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::L6,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-            Promise::RejectsExact,
-            Promise::Resumes,
-        ],
-    );
+    let proof = Proof::of("a request lands when its writer is long gone: S3", OF_A_FREEZE);
     for late in [Verb::Put, Verb::Create, Verb::Copy, Verb::Delete] {
         lands_late(&proof, late).await;
     }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Scene;
 use crate::support::{
-    proof::{Promise, Proof},
+    proof::{OF_TROUBLE, Promise, Proof},
     s3::{Act, Asked, Verb, When},
     until,
 };
@@ -120,58 +120,19 @@ async fn a_stream_goes_through_answers_that_never_come() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_goes_through_connections_that_are_reset() {
-    let proof = Proof::of(
-        "the store resets the connection, a body half sent",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-            Promise::RejectsExact,
-            Promise::Resumes,
-        ],
-    );
+    let proof = Proof::of("the store resets the connection, a body half sent", OF_TROUBLE);
     goes_through(&proof, &[Act::Reset(When::Before), Act::Reset(When::After), Act::ResetInRequest]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_goes_through_answers_that_are_cut_short() {
-    let proof = Proof::of(
-        "the store's answer is cut short",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-            Promise::RejectsExact,
-            Promise::Resumes,
-        ],
-    );
+    let proof = Proof::of("the store's answer is cut short", OF_TROUBLE);
     goes_through(&proof, &[Act::ResetInAnswer, Act::Truncate]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_goes_through_any_trouble_at_random() {
-    let proof = Proof::of(
-        "the store in any trouble, at random",
-        &[
-            Promise::L1,
-            Promise::L2,
-            Promise::L4,
-            Promise::L5,
-            Promise::NoneLost,
-            Promise::NoneDoubled,
-            Promise::NoneEarly,
-            Promise::RejectsExact,
-            Promise::Resumes,
-        ],
-    );
+    let proof = Proof::of("the store in any trouble, at random", OF_TROUBLE);
     let seed = Uuid::new_v4().as_u64_pair().0;
     eprintln!("seed {seed}");
     let dice = Mutex::new(ChaCha8Rng::seed_from_u64(seed));

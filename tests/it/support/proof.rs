@@ -1,7 +1,7 @@
 //! What is promised, what may come between, and which test shows that the promise held all the same.
 //!
 //! A test that shows something begins with [`Proof::of`]. `docs/guarantees.md` is made by reading these calls from the
-//! sources, so each is written out literally. A proof that did not check what it declares fails its test.
+//! sources, so each is written out literally, but for the lists that have a name in [`LISTS`]. A proof that did not check what it declares fails its test.
 
 use std::{
     borrow::Borrow,
@@ -87,12 +87,26 @@ const fn circumstance(name: &'static str, bears_on: &'static [Promise]) -> Circu
 }
 
 /// What a crash may break where segments are made up for the purpose, and no record is decoded.
-const OF_THE_LEDGER: &[Promise] = &[L1, L2, L4, L5, L6, L7, L8, NoneLost, NoneDoubled, NoneEarly];
+pub const OF_THE_LEDGER: &[Promise] = &[L1, L2, L4, L5, L6, L7, L8, NoneLost, NoneDoubled, NoneEarly];
 /// What a crash of the whole program may break.
-const OF_A_CRASH: &[Promise] =
+pub const OF_A_CRASH: &[Promise] =
     &[L1, L2, L4, L5, NoneLost, NoneDoubled, NoneEarly, RejectsExact, BatchIsStream, Resumes];
 /// What a store or a broker in trouble may break.
-const OF_TROUBLE: &[Promise] = &[L1, L2, L4, L5, NoneLost, NoneDoubled, NoneEarly, RejectsExact, Resumes];
+pub const OF_TROUBLE: &[Promise] = &[L1, L2, L4, L5, NoneLost, NoneDoubled, NoneEarly, RejectsExact, Resumes];
+
+/// What a worker that others overtook may break.
+pub const OF_RIVALS: &[Promise] = &[L1, L2, L4, L5, L6, NoneLost, NoneDoubled, NoneEarly, RejectsExact];
+/// What a worker may break that stood still meanwhile.
+pub const OF_A_FREEZE: &[Promise] = &[L1, L2, L4, L5, L6, NoneLost, NoneDoubled, NoneEarly, RejectsExact, Resumes];
+
+/// By the names that proofs may use instead of a list.
+pub const LISTS: [(&str, &[Promise]); 5] = [
+    ("OF_THE_LEDGER", OF_THE_LEDGER),
+    ("OF_A_CRASH", OF_A_CRASH),
+    ("OF_TROUBLE", OF_TROUBLE),
+    ("OF_RIVALS", OF_RIVALS),
+    ("OF_A_FREEZE", OF_A_FREEZE),
+];
 
 /// The rows, in the page's order.
 pub const CIRCUMSTANCES: &[Circumstance] = &[
@@ -128,22 +142,10 @@ pub const CIRCUMSTANCES: &[Circumstance] = &[
     circumstance("kill -9 at every step: S3", OF_A_CRASH),
     circumstance("kill -9 at any moment", &[L1, L2, L4, L5, NoneLost, NoneDoubled, NoneEarly, Resumes]),
     circumstance("SIGTERM, SIGINT, and twice", &[NoneLost, NoneDoubled, StopsInTime, Resumes]),
-    circumstance(
-        "frozen at every step while another takes over: local folder",
-        &[L1, L2, L4, L5, L6, NoneLost, NoneDoubled, NoneEarly, RejectsExact, Resumes],
-    ),
-    circumstance(
-        "frozen at every step while another takes over: S3",
-        &[L1, L2, L4, L5, L6, NoneLost, NoneDoubled, NoneEarly, RejectsExact, Resumes],
-    ),
-    circumstance(
-        "two workers on the same partitions",
-        &[L1, L2, L4, L5, L6, NoneLost, NoneDoubled, NoneEarly, RejectsExact],
-    ),
-    circumstance(
-        "five workers on the same partitions",
-        &[L1, L2, L4, L5, L6, NoneLost, NoneDoubled, NoneEarly, RejectsExact],
-    ),
+    circumstance("frozen at every step while another takes over: local folder", OF_A_FREEZE),
+    circumstance("frozen at every step while another takes over: S3", OF_A_FREEZE),
+    circumstance("two workers on the same partitions", OF_RIVALS),
+    circumstance("five workers on the same partitions", OF_RIVALS),
     circumstance("DuckDB reads all the while", &[L5, NoneDoubled]),
     circumstance("many partitions, little memory", &[L2, NoneLost, NoneDoubled, MemoryInBudget]),
     circumstance("the store lets several writers win", &[L9]),
@@ -159,10 +161,7 @@ pub const CIRCUMSTANCES: &[Circumstance] = &[
         &[L1, L2, L4, L5, NoneLost, NoneDoubled, NoneEarly, MemoryInBudget, StopsInTime, Resumes],
     ),
     circumstance("the store in any trouble, at random", OF_TROUBLE),
-    circumstance(
-        "a request lands when its writer is long gone: S3",
-        &[L1, L2, L4, L5, L6, NoneLost, NoneDoubled, NoneEarly, RejectsExact, Resumes],
-    ),
+    circumstance("a request lands when its writer is long gone: S3", OF_A_FREEZE),
     circumstance("the disk is full", OF_TROUBLE),
     circumstance("the folder is moved away, and put back", OF_TROUBLE),
     circumstance(
