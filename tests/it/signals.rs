@@ -11,7 +11,7 @@ use crate::support::{
     proof::{Promise, Proof, Sent},
     stage::{DATASET, Stage, assert_clean, batch, flower, objects},
     until,
-    witness::Witness,
+    witness::{DuckDb, Witness},
 };
 
 /// Small fetches and small segments, so that there is always a segment in hand.
@@ -121,6 +121,7 @@ async fn killed_again_and_again_at_any_moment_it_goes_on_each_time() {
     let stage = backlog().await;
     let settings = stage.settings("lake", "");
     let witness = Witness::of(&objects(&settings), DATASET);
+    let duckdb = DuckDb::over(&stage.lake_folder("lake"));
     let file = pipeline_file(&stage, SMALL_FETCHES, SMALL_SEGMENTS);
     for kill in 0..5 {
         let before = landed(&settings).await.len();
@@ -132,6 +133,9 @@ async fn killed_again_and_again_at_any_moment_it_goes_on_each_time() {
     }
     assert_next_run_completes(&proof, &stage).await;
     witness.agree(&proof).await;
+    if let Some(duckdb) = duckdb {
+        assert_eq!(i64::try_from(duckdb.agree(&proof).await), Ok(RECORDS));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

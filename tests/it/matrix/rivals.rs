@@ -13,6 +13,7 @@ async fn race(workers: usize, proof: &Proof) {
     let (stage, mut sent) = (Stage::new(2).await, Sent::default());
     let settings = stage.settings("lake", SMALL_SEGMENTS);
     let witness = Witness::of(&objects(&settings), DATASET);
+    let duckdb = DuckDb::over(&stage.lake_folder("lake"));
     let mut running = vec![];
     for _ in 0..workers {
         running.push(Running::start(settings.clone()).await);
@@ -30,6 +31,9 @@ async fn race(workers: usize, proof: &Proof) {
     assert!(fences > 0, "they met at least once");
     proof.shown(&[Promise::L6]);
     witness.agree(proof).await;
+    if let Some(duckdb) = duckdb {
+        duckdb.agree(proof).await;
+    }
     proof.lake(&objects(&settings), &sent).await;
 }
 
