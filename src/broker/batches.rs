@@ -63,7 +63,8 @@ impl Contents {
             return Err(malformed("two batches with the same offsets"));
         }
         let mut records = if visible { batch.records()? } else { vec![] };
-        let end = records.last().map_or(end, |last| end.max(last.offset + 1));
+        let beyond = records.last().map_or(Some(end), |last| last.offset.checked_add(1));
+        let end = end.max(beyond.ok_or_else(|| malformed("a record whose offset makes no sense"))?);
         if end <= self.end {
             return Ok(());
         }

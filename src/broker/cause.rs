@@ -222,10 +222,11 @@ fn of_request(error: &RequestError) -> Cause {
         RequestError::WriteError(_) | RequestError::WriteMessageError(_) => {
             Cause::person(error.to_string(), "send smaller batches")
         }
-        other => undecodable(&other.to_string()),
+        other => Cause::senseless(&other.to_string()),
     }
 }
 
+/// What stands in the partition can't be read.
 pub(super) fn undecodable(text: &str) -> Cause {
     Cause { unreadable: true, ..in_the_way(text) }
 }

@@ -37,6 +37,8 @@ use super::{
 /// How the protocol writes the first offset and the last in place of a time.
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
+/// A broker that sends nothing at all is not asked again at once.
+const THROTTLED_MIN: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(super) struct Wire(Messenger<BufStream<TcpStream>>);
@@ -129,26 +131,39 @@ impl Wire {
     }
 
     pub(super) async fn fetch(&self, topic: &str, wish: Wish) -> Result<Answer, Cause> {
-        let partition = FetchRequestPartition {
-            partition: Int32(wish.partition),
-            fetch_offset: Int64(wish.offset),
-            partition_max_bytes: Int32(wish.bytes_max),
+        let answer = loop {
+            match self.0.request(Fetch(wish.request(topic))).await? {
+                Told::Answer(answer) => break answer,
+                Told::Later(throttled) => {
+                    tracing::debug!(topic, partition = wish.partition, ?throttled, "the broker's quota is used up");
+                    tokio::time::sleep(throttled).await;
+                }
+            }
         };
-        let request = FetchRequest {
-            replica_id: NORMAL_CONSUMER,
-            max_wait_ms: Int32(i32::try_from(wish.wait.as_millis()).unwrap_or(i32::MAX)),
-            min_bytes: Int32(1),
-            max_bytes: Some(Int32(wish.bytes_max)),
-            isolation_level: Some(IsolationLevel::ReadCommitted),
-            topics: vec![FetchRequestTopic { topic: String_(topic.into()), partitions: vec![partition] }],
-        };
-        let answer = self.0.request(Fetch(request)).await?;
         if (answer.topic.as_str(), answer.partition) != (topic, wish.partition) {
             return Err(Cause::senseless("it tells of another partition"));
         }
         match answer.error {
             Some(error) => Err(error.into()),
             None => Ok(answer),
+        }
+    }
+}
+
+impl Wish {
+    fn request(self, topic: &str) -> FetchRequest {
+        let partition = FetchRequestPartition {
+            partition: Int32(self.partition),
+            fetch_offset: Int64(self.offset),
+            partition_max_bytes: Int32(self.bytes_max),
+        };
+        FetchRequest {
+            replica_id: NORMAL_CONSUMER,
+            max_wait_ms: Int32(i32::try_from(self.wait.as_millis()).unwrap_or(i32::MAX)),
+            min_bytes: Int32(1),
+            max_bytes: Some(Int32(self.bytes_max)),
+            isolation_level: Some(IsolationLevel::ReadCommitted),
+            topics: vec![FetchRequestTopic { topic: String_(topic.into()), partitions: vec![partition] }],
         }
     }
 }
@@ -178,7 +193,7 @@ fn only<T>(told: Vec<T>, what: &str) -> Result<T, Cause> {
 struct Fetch(FetchRequest);
 
 impl RequestBody for Fetch {
-    type ResponseBody = Answer;
+    type ResponseBody = Told;
     const API_KEY: ApiKey = FetchRequest::API_KEY;
     const API_VERSION_RANGE: ApiVersionRange = FetchRequest::API_VERSION_RANGE;
     const FIRST_TAGGED_FIELD_IN_REQUEST_VERSION: ApiVersion = FetchRequest::FIRST_TAGGED_FIELD_IN_REQUEST_VERSION;
@@ -190,11 +205,29 @@ impl WriteVersionedType<Vec<u8>> for Fetch {
     }
 }
 
+/// What comes back from a fetch.
+#[derive(Debug)]
+enum Told {
+    Answer(Answer),
+    /// Nothing at all, as the client has used up its quota: ask again after so long.
+    Later(Duration),
+}
+
 /// Version 4, the only one that is asked for.
-impl ReadVersionedType<Cursor<Vec<u8>>> for Answer {
+impl ReadVersionedType<Cursor<Vec<u8>>> for Told {
     fn read_versioned(reader: &mut Cursor<Vec<u8>>, version: ApiVersion) -> Result<Self, ReadVersionedError> {
-        let _throttled = Int32::read(reader)?;
-        one(reader, "topics")?;
+        let throttled_ms = u64::try_from(Int32::read(reader)?.0).unwrap_or(0);
+        match Int32::read(reader)?.0 {
+            0 => Ok(Self::Later(Duration::from_millis(throttled_ms).max(THROTTLED_MIN))),
+            1 => Answer::read(reader, version).map(Self::Answer),
+            count => Err(too_many(count, "topics").into()),
+        }
+    }
+}
+
+impl Answer {
+    /// From its one topic on.
+    fn read(reader: &mut Cursor<Vec<u8>>, version: ApiVersion) -> Result<Self, ReadVersionedError> {
         let topic = String_::read(reader)?.0;
         one(reader, "partitions")?;
         let partition = Int32::read(reader)?.0;
@@ -214,6 +247,10 @@ impl ReadVersionedType<Cursor<Vec<u8>>> for Answer {
 fn one(reader: &mut impl Read, what: &str) -> Result<(), ReadError> {
     match Int32::read(reader)?.0 {
         1 => Ok(()),
-        count => Err(ReadError::Malformed(format!("it tells of {count} {what}, and was asked about one").into())),
+        count => Err(too_many(count, what)),
     }
+}
+
+fn too_many(count: i32, what: &str) -> ReadError {
+    ReadError::Malformed(format!("it tells of {count} {what}, and was asked about one").into())
 }

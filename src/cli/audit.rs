@@ -44,7 +44,7 @@ pub struct Audit {
     #[arg(long)]
     deep: bool,
     /// First mend what can be mended without doubt: publish what claims name, finish an expiry that was cut short, sweep
-    /// staging that is older than a day. No row is deleted and no claim is touched; a stream may run meanwhile.
+    /// staging that is older than a day. No other row is deleted, and no claim is touched; a stream may run meanwhile.
     #[arg(long)]
     repair: bool,
     /// Don't ask the broker.
@@ -116,15 +116,19 @@ pub(super) async fn with_bar(
     depth: Depth,
     offline: bool,
 ) -> anyhow::Result<Report> {
-    let broker = if offline { BTreeMap::new() } else { ask_broker(settings).await };
     let bar = progress::bar("auditing", 0);
-    let report = audit::audit_to(depth, store.objects(), &settings.lake.dataset, &broker, |at| {
+    let report = audit::audit_to(depth, store.objects(), &settings.lake.dataset, &BTreeMap::new(), |at| {
         bar.set_length(at.files_total.max(at.files_done));
         bar.set_position(at.files_done);
     })
     .await;
     bar.finish_and_clear();
-    Ok(report?)
+    let mut report = report?;
+    if !offline {
+        // Asked last: a stream that runs meanwhile must not seem to be ahead of its topic.
+        report.hold_against(&ask_broker(settings).await);
+    }
+    Ok(report)
 }
 
 /// What the broker holds; nothing, and a warning, if it doesn't say.

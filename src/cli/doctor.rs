@@ -24,7 +24,7 @@ use crate::{
     pipeline::{
         Settings,
         doctor::{
-            Doctor as Physician, Patient, State, Way,
+            Doctor as Physician, Known, Patient, State, Way,
             gap::{Gap, Refusal},
         },
     },
@@ -248,16 +248,23 @@ fn shown_way(pipeline: &Path, way: Way) -> ShownWay {
             command: None,
             line: Some(format!("generation = {generation}")),
         },
-        Way::AcceptGap { partition, range, exact } => {
+        Way::AcceptGap { partition, range, known } => {
             let (start, end) = (range.start, range.end);
-            let what = if exact {
-                format!("if the {} offsets may be lost for ever: accept them as a gap", count(range.len()))
-            } else {
-                format!("if they may be lost for ever: accept them as a gap; they end at {end} at the earliest")
+            let all = format!("if the {} offsets may be lost for ever: accept them as a gap", count(range.len()));
+            let (what, end, although) = match known {
+                Known::Unreadable => (all, end.to_string(), ""),
+                Known::UpToHere => (
+                    format!("if they may be lost for ever: accept them as a gap; they end at {end} at the earliest"),
+                    "END".into(),
+                    "",
+                ),
+                Known::Unseen => {
+                    (format!("{all}; nobody knows what they hold"), end.to_string(), " --although-readable")
+                }
             };
-            let end = if exact { end.to_string() } else { "END".into() };
-            let pipeline = pipeline.display();
-            let command = format!("alluvium doctor {pipeline} --accept-gap {partition}:{start}..{end} --reason \"…\"");
+            let gap = format!("{partition}:{start}..{end}");
+            let command =
+                format!("alluvium doctor {} --accept-gap {gap} --reason \"…\"{although}", pipeline.display());
             ShownWay { what, command: Some(command), line: None }
         }
     }

@@ -114,7 +114,9 @@ impl Expire {
         let now = Utc::now();
         let asked = match self.before {
             Before::Time(time) => time,
-            Before::Age(age) => now - age,
+            Before::Age(age) => {
+                now.checked_sub_signed(age).ok_or_else(|| Usage("--before lies before all time".into()))?
+            }
         };
         if asked > now {
             return Err(Usage(format!("--before {} lies in the future", asked.format(HOUR))).into());

@@ -74,10 +74,21 @@ pub enum State {
 pub enum Way {
     /// Begin a new generation beside the old one.
     NewGeneration { generation: u32 },
-    /// Give these offsets up, for ever. If it is not `exact`, they end further on.
-    AcceptGap { partition: i32, range: OffsetRange, exact: bool },
+    /// Give these offsets up, for ever.
+    AcceptGap { partition: i32, range: OffsetRange, known: Known },
     /// Anything else, in words.
     Do(String),
+}
+
+/// What is known of the offsets of a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// None of them can be read.
+    Unreadable,
+    /// None of these can be read, and perhaps none further on.
+    UpToHere,
+    /// The broker sends nothing of them, which is no proof that they can't be read.
+    Unseen,
 }
 
 impl Doctor<'_> {
@@ -206,13 +217,13 @@ impl Doctor<'_> {
             && let Ok(partition) = broker.partition(&self.settings.source.topic, number).await
             && let Ok(found) = gap::first_readable(&partition, OffsetRange { start, end: latest }).await
         {
-            let (end, exact) = match found {
-                gap::Found::At(offset) => (offset, true),
-                gap::Found::Nothing => (latest, true),
-                gap::Found::NotUpTo(offset) => (offset, false),
+            let (end, known) = match found {
+                gap::Found::At(offset) => (offset, Known::Unreadable),
+                gap::Found::Nothing => (latest, Known::Unreadable),
+                gap::Found::NotUpTo(offset) => (offset, Known::UpToHere),
             };
             if start < end {
-                ways.push(Way::AcceptGap { partition: number, range: OffsetRange { start, end }, exact });
+                ways.push(Way::AcceptGap { partition: number, range: OffsetRange { start, end }, known });
             }
         }
         ways
@@ -249,7 +260,7 @@ fn ways(error: &LaneError, partition: i32, generation: u32) -> Vec<Way> {
         ],
         LaneError::Silent { position, end } => vec![
             Way::Do("look at the partition with another reader: if there are records, mend the broker".into()),
-            Way::AcceptGap { partition, range: OffsetRange { start: *position, end: *end }, exact: true },
+            Way::AcceptGap { partition, range: OffsetRange { start: *position, end: *end }, known: Known::Unseen },
         ],
         LaneError::Lake(LakeError::Corrupt { reason, .. }) if reason.contains("use a newer release") => {
             mend("run the release that wrote it, or a newer one")

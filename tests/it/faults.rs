@@ -142,13 +142,13 @@ async fn a_header_without_a_value_stops_the_lane_and_nothing_is_skipped() {
     assert_stops_at_five(headless, "header without a value").await;
 }
 
-/// The broker answers the first `times` fetches of offset 5 with an error; the lane goes on all the same.
-async fn assert_goes_on_after(code: i16, times: i64) {
+/// The broker answers the first `times` fetches of offset 5 so; the lane goes on all the same.
+async fn assert_goes_on_after(answer: Answer, times: i64) {
     let folder = tempfile::tempdir().unwrap();
     let left = AtomicI64::new(times);
     let script = Script::fetches(10, move |offset| match offset {
         0..5 => flowers(offset, 5),
-        5 if left.fetch_sub(1, SeqCst) > 0 => Answer::Error(code),
+        5 if left.fetch_sub(1, SeqCst) > 0 => answer.clone(),
         _ => flowers(offset, 10),
     });
     let scripted = Scripted::start(script).await;
@@ -162,12 +162,17 @@ async fn assert_goes_on_after(code: i16, times: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offset_out_of_range_that_passes_opens_the_lane_again() {
-    assert_goes_on_after(1, 1).await;
+    assert_goes_on_after(Answer::Error(1), 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn storage_errors_of_the_broker_lose_nothing() {
-    assert_goes_on_after(56, 3).await;
+    assert_goes_on_after(Answer::Error(56), 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_that_is_used_up_is_waited_for() {
+    assert_goes_on_after(Answer::Throttled(20), 3).await;
 }
 
 /// A byte flipped anywhere behind a batch's own offset, which no checksum guards for any reader of Kafka.

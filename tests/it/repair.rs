@@ -335,6 +335,8 @@ async fn the_doctor_tells_of_a_broker_that_sends_nothing_and_the_gap_is_a_way_on
     let ill = run(["doctor", text(&file)]).await;
     ill.assert_told(1, &["STOP  g0/p0000", "records from offset 5 up to 10, and sends none", "--accept-gap 0:5..10 "]);
     let accept = ["doctor", text(&file), "--accept-gap", "0:5..10", "--reason", "only markers", "--json"];
+    run(accept).await.assert_refused(2, &["--although-readable"]);
+    let accept = accept.into_iter().chain(["--although-readable"]);
     let claim = json(&run(accept).await);
     assert_eq!((&claim["start"], &claim["end"], &claim["counts"]["absent"]), (&5.into(), &10.into(), &5.into()));
     run(["doctor", text(&file)]).await.assert_told(0, &["all is well"]);

@@ -93,6 +93,12 @@ impl Report {
         self.verdict == Verdict::Clean
     }
 
+    /// Takes in what the broker holds, if that became known only now.
+    pub fn hold_against(&mut self, broker: &BTreeMap<i32, BrokerOffsets>) {
+        self.compare_with_broker(broker);
+        self.settle();
+    }
+
     /// Sets the newest generation beside what the broker holds.
     pub(super) fn compare_with_broker(&mut self, broker: &BTreeMap<i32, BrokerOffsets>) {
         let newest = self.partitions.iter().map(|partition| partition.generation).max();

@@ -153,7 +153,9 @@ pub(super) async fn first_readable(partition: &Partition, range: OffsetRange) ->
                 Ok(batch) => match batch.records.first() {
                     Some(first) if first.offset < range.end => return Ok(Found::At(first.offset)),
                     Some(_) => return Ok(Found::Nothing),
-                    None => at = batch.range.end.max(at + 1),
+                    // Not a word about what is there: that is no proof that it can't be read.
+                    None if batch.range.is_empty() => return Ok(Found::NotUpTo(at)),
+                    None => at = batch.range.end,
                 },
                 Err(error) if error.unreadable() || error.kind() == BrokerErrorKind::OutOfRange => at += 1,
                 Err(error) => return Err(error),

@@ -36,6 +36,8 @@ pub enum Answer {
     Error(i16),
     /// Half a frame, and then the connection is closed.
     CutOff,
+    /// Not even the topic, and so many milliseconds to wait: the client has used up its quota.
+    Throttled(i32),
     /// Nothing, ever.
     Silence,
 }
@@ -116,6 +118,7 @@ async fn serve(mut stream: TcpStream, script: Arc<Script>, port: u16) -> Option<
                         stream.write_all(&frame).await.ok()?;
                         return None;
                     }
+                    Answer::Throttled(wait_ms) => put_i32s(&mut frame, &[wait_ms, 0]),
                     Answer::Silence => std::future::pending().await,
                 }
             }
