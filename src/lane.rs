@@ -10,11 +10,15 @@ pub mod place;
 mod status;
 mod works;
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt};
 use tokio::{
-    sync::{OnceCell, Semaphore, watch},
+    sync::{Semaphore, watch},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -33,6 +37,9 @@ use crate::{
     model::ModelError,
     offset::OffsetRange,
 };
+
+/// A lane that is opened again sweeps no sooner after the last time.
+const SWEEP_EVERY: Duration = Duration::from_hours(24);
 
 /// The limits of a lane, and of all lanes together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +74,8 @@ pub struct Lane {
     pub stop: CancellationToken,
     pub share: Share,
     pub status: Arc<Status>,
-    /// Set once stale staging was swept: it needs a listing, which is not made again whenever the lane is opened again.
-    pub swept: OnceCell<usize>,
+    /// When stale staging was last swept: that needs a listing, which is not made whenever the lane is opened again.
+    pub swept: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -143,7 +150,10 @@ async fn open(lane: &Lane, partition: &Partition) -> Result<i64, LaneError> {
     place::same_name(&genesis, &lane.topic)?;
     loop {
         let head = lane.ledger.head(&genesis).await?;
-        lane.swept.get_or_try_init(|| lane.ledger.sweep(head.newest.as_ref())).await?;
+        if lane.is_to_sweep() {
+            lane.ledger.sweep(head.newest.as_ref()).await?;
+            *lane.swept() = Some(Instant::now());
+        }
         let kept = Kept::of(partition).await?;
         lane.status.opened(head.position, kept.latest);
         head.newest.iter().for_each(|claim| change::found(lane, claim));
@@ -292,6 +302,14 @@ async fn next(
 }
 
 impl Lane {
+    fn is_to_sweep(&self) -> bool {
+        self.swept().is_none_or(|swept| swept.elapsed() >= SWEEP_EVERY)
+    }
+
+    fn swept(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.swept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_done_at(&self, position: i64) -> bool {
         self.until.is_some_and(|until| position >= until)
     }

@@ -11,7 +11,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::{
-    sync::{OnceCell, Semaphore},
+    sync::Semaphore,
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
@@ -221,7 +221,7 @@ impl Pipeline {
             stop: self.stop.clone(),
             share: self.memory.share(),
             status,
-            swept: OnceCell::new(),
+            swept: Mutex::default(),
         }
     }
 

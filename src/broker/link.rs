@@ -66,7 +66,12 @@ impl Link {
             self.wire.forget(&wire).await;
         }
         let address = found?.address();
-        within(limit, Box::pin(Wire::connect(&address))).await
+        let leading = within(limit, Box::pin(Wire::connect(&address))).await;
+        if leading.is_err() {
+            // Who named it may know no better than that.
+            self.wire.forget(&wire).await;
+        }
+        leading
     }
 }
 

@@ -8,7 +8,10 @@
 //! moves only if it is whole and nothing stands at its final name. It sweeps only what is older than a day and in no
 //! claim: a writer claims nothing that it staged more than an hour before, and the staging is listed before the claims.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error as _,
+};
 
 use chrono::{DateTime, Utc};
 use futures::{TryStreamExt, pin_mut};
@@ -154,7 +157,11 @@ impl Repair<'_> {
         staged: &BTreeMap<&Path, u64>,
         needed: &mut BTreeSet<Path>,
     ) -> Result<(), AuditError> {
-        let Ok(places) = places(&names::claim(id, claim.start), id, claim, entry) else { return Ok(()) };
+        let Ok(places) = places(&names::claim(id, claim.start), id, claim, entry) else {
+            // A fault, which the audit tells; what the claim names stays as it is.
+            needed.extend(Path::parse(&entry.staged));
+            return Ok(());
+        };
         let Some(&bytes) = staged.get(&places.staged) else { return Ok(()) };
         if self.lake.get(&places.file).await?.is_some() || self.lake.is_expired(id, claim, entry).await? {
             return Ok(());
@@ -181,9 +188,16 @@ impl Repair<'_> {
         let stale_since = Utc::now() - STALE_STAGING_AGE;
         for object in staged {
             if object.since < stale_since && !needed.contains(&object.path) {
-                self.store.remove(&object.path).await;
-                self.done.swept += 1;
-                self.done.swept_bytes += object.bytes;
+                match self.store.delete(&object.path).await {
+                    Ok(()) => {
+                        self.done.swept += 1;
+                        self.done.swept_bytes += object.bytes;
+                    }
+                    Err(error) => {
+                        let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+                        self.leave(format!("{} is stale, and could not be deleted: {why}", object.path));
+                    }
+                }
             }
         }
     }

@@ -65,7 +65,7 @@ async fn promoting_lane(store: &Store, roll: Roll, until: Option<i64>) -> (Lane,
         stop: CancellationToken::new(),
         share: memory.share(),
         status: Arc::default(),
-        swept: OnceCell::new(),
+        swept: Mutex::default(),
     };
     (lane, promoted)
 }
