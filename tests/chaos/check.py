@@ -22,6 +22,7 @@ def view(con, lake, kind, columns, none):
 
 def check(lake, expected):
     con = duckdb.connect()
+    con.execute("SET enable_progress_bar = false")
     con.execute("SET threads = 1")
     con.execute(f"CREATE VIEW expected AS SELECT * FROM read_parquet('{expected}')")
     view(con, lake, "scored", "id, petal_length AS petal", "0::BIGINT AS id, 0.0::DOUBLE AS petal")

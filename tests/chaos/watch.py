@@ -11,6 +11,7 @@ lake = sys.argv[1]
 stop = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
 con = duckdb.connect()
+con.execute("SET enable_progress_bar = false")
 con.execute("SET threads = 1")
 con.execute("CREATE TABLE before (_partition INT, _offset BIGINT)")
 looks, last = 0, False

@@ -135,6 +135,7 @@ const LOOKS: &str = r#"
 import duckdb, glob, json, select, sys
 lake = sys.argv[1].replace("'", "''")
 db = duckdb.connect()
+db.execute("SET enable_progress_bar = false")
 db.execute("CREATE TABLE seen (g INTEGER, p INTEGER, o BIGINT)")
 looks, wrong, rows = 0, [], 0
 def look():
