@@ -3,7 +3,7 @@
 //! Owns: fsync of files and of the folders that lead to them. Does not own: what is written, and when ([`super::store`]).
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fs::File,
     io,
     path::{Path, PathBuf},
@@ -21,7 +21,7 @@ pub(super) struct LocalFolder {
     /// Tells this folder from any other that may come to stand at its path.
     identity: Option<(u64, u64)>,
     /// With the time of its making, which tells a folder from one that was made later under the same name.
-    durable: Mutex<HashSet<(PathBuf, SystemTime)>>,
+    durable: Mutex<HashMap<PathBuf, SystemTime>>,
 }
 
 impl LocalFolder {
@@ -44,11 +44,10 @@ impl LocalFolder {
             opened.sync_all()?;
             // Where the time of its making can't be told, a folder is never known.
             let Ok(made) = opened.metadata()?.created() else { continue };
-            let folder = (folder.to_path_buf(), made);
-            if self.durable().contains(&folder) {
+            if self.durable().get(folder) == Some(&made) {
                 break;
             }
-            synced.push(folder);
+            synced.push((folder.to_path_buf(), made));
         }
         let mut durable = self.durable();
         if durable.len() >= DURABLE_FOLDERS_MAX {
@@ -58,7 +57,14 @@ impl LocalFolder {
         Ok(())
     }
 
-    fn durable(&self) -> MutexGuard<'_, HashSet<(PathBuf, SystemTime)>> {
+    /// Removes a folder that has become empty, and forgets it: each attempt at a segment has one of its own.
+    pub(super) async fn remove_if_empty(&self, folder: &Path) {
+        if tokio::fs::remove_dir(folder).await.is_ok() {
+            self.durable().remove(folder);
+        }
+    }
+
+    fn durable(&self) -> MutexGuard<'_, HashMap<PathBuf, SystemTime>> {
         self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -73,4 +79,29 @@ fn identity(folder: &Path) -> Option<(u64, u64)> {
 #[cfg(not(unix))]
 fn identity(_: &Path) -> Option<(u64, u64)> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_removed_is_forgotten_and_what_is_made_anew_is_synced_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let local = LocalFolder::new(root.path().to_owned());
+        let attempt = root.path().join("_staging/attempt");
+        let file = attempt.join("0000.parquet");
+        for _ in 0..2 {
+            std::fs::create_dir_all(&attempt).unwrap();
+            std::fs::write(&file, "").unwrap();
+            local.sync(&file).unwrap();
+            assert!(local.durable().contains_key(&attempt));
+            local.remove_if_empty(&attempt).await;
+            assert!(local.durable().contains_key(&attempt), "it isn't empty yet");
+            std::fs::remove_file(&file).unwrap();
+            local.remove_if_empty(&attempt).await;
+            assert!(!attempt.exists() && !local.durable().contains_key(&attempt));
+        }
+        assert_eq!(local.durable().len(), 2, "the root and what stays in it");
+    }
 }

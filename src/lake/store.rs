@@ -233,7 +233,7 @@ impl Store {
     pub async fn remove_empty_folder(&self, path: &Path) {
         if let Some(local) = &self.local {
             hold::before("remove folder", path).await;
-            let _ = tokio::fs::remove_dir(local.root.join(path.as_ref())).await;
+            local.remove_if_empty(&local.root.join(path.as_ref())).await;
         }
     }
 

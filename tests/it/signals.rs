@@ -18,6 +18,8 @@ use crate::support::{
 const SMALL_FETCHES: &str = "[limits]\nfetch_wait = \"10ms\"\nfetch_bytes = \"16KiB\"\n";
 const SMALL_SEGMENTS: &str = "roll_rows = 200\nroll_age = \"200ms\"\n";
 const RECORDS: i64 = 30_000;
+/// A step of a stream's store that comes when it has committed and is at it again.
+const HELD_AT: usize = 20;
 
 /// One partition with a backlog, in many small batches.
 async fn backlog() -> Stage {
@@ -92,10 +94,13 @@ async fn two_signals_end_a_stream_at_once_and_the_next_start_recovers() {
         "SIGTERM, SIGINT, and twice",
         &[Promise::NoneLost, Promise::NoneDoubled, Promise::StopsInTime, Promise::Resumes],
     );
-    let stage = backlog().await;
-    let child = started("stream", &stage).await;
-    // Held still, so that it finds both when it goes on.
-    signal(&child, &["STOP", "TERM", "INT", "CONT"]);
+    let (stage, hold) = (backlog().await, tempfile::tempdir().unwrap());
+    let file = pipeline_file(&stage, SMALL_FETCHES, SMALL_SEGMENTS);
+    let mut stream = command(["stream", file.to_str().unwrap(), "--json"]);
+    // It stands before a step of its store, so that it can't be done with what is in hand when the second one comes.
+    let child = stream.env("ALLUVIUM_HOLD", hold.path()).env("ALLUVIUM_HOLD_AT", HELD_AT.to_string()).spawn().unwrap();
+    until("it is held", async || hold.path().join("held").exists()).await;
+    signal(&child, &["TERM", "INT"]);
     let ran = ended(child).await;
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(130), ""), "{ran:?}");
     assert!(ran.stderr.contains("left at once"), "{ran:?}");
