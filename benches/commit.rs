@@ -128,7 +128,7 @@ async fn long_ledger() -> (Genesis, Vec<(Path, Bytes)>) {
     let genesis = done(ledger.begin("flowers", 0).await);
     for claim in 0..CLAIMS - 1 {
         let range = OffsetRange { start: claim * SEGMENT, end: (claim + 1) * SEGMENT };
-        done(ledger.gap(range, "for the benchmark").await);
+        done(ledger.gap(range, None, "for the benchmark").await);
     }
     win(&ledger, at(&segment(), (CLAIMS - 1) * SEGMENT)).await;
     let mut objects = vec![];

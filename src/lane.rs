@@ -29,11 +29,11 @@ pub use self::{
     status::{Status, Tally},
     works::Works,
 };
-use self::{place::Kept, works::Work};
+use self::{place::Extent, works::Work};
 use crate::{
     broker::{BrokerError, BrokerErrorKind, Partition, Start},
     decode::DecodeError,
-    lake::{Claim, LakeError, Ledger, Outcome, Roll, Segment},
+    lake::{Claim, Fingerprint, LakeError, Ledger, Outcome, Roll, Segment},
     model::ModelError,
     offset::OffsetRange,
 };
@@ -129,12 +129,12 @@ impl LaneError {
 /// Runs the lane from where the ledger stands until it is told to stop, or to `until`.
 pub async fn run(lane: &Lane, partition: Arc<Partition>) -> Result<(), LaneError> {
     loop {
-        let position = tokio::select! {
+        let mark = tokio::select! {
             () = lane.stop.cancelled() => return Ok(()),
-            position = open(lane, &partition) => position?,
+            mark = open(lane, &partition) => mark?,
         };
-        let batches = fetch::read_ahead(partition.clone(), position, lane.fetch.clone());
-        match carry(lane, position, batches).await? {
+        let batches = fetch::read_ahead(partition.clone(), mark.position, lane.fetch.clone());
+        match carry(lane, mark, batches).await? {
             Carried::ToTheEnd => return Ok(()),
             Carried::Fenced { at, by } => fenced(lane, at, &by),
         }
@@ -142,7 +142,7 @@ pub async fn run(lane: &Lane, partition: Arc<Partition>) -> Result<(), LaneError
 }
 
 /// Finds where to go on: the ledger's head, checked against what the broker has.
-async fn open(lane: &Lane, partition: &Partition) -> Result<i64, LaneError> {
+async fn open(lane: &Lane, partition: &Partition) -> Result<Mark, LaneError> {
     let genesis = match lane.ledger.genesis().await? {
         Some(genesis) => genesis,
         None => lane.ledger.begin(&lane.topic, partition.start_offset(lane.start).await?).await?,
@@ -154,22 +154,22 @@ async fn open(lane: &Lane, partition: &Partition) -> Result<i64, LaneError> {
             lane.ledger.sweep(head.newest.as_ref()).await?;
             *lane.swept() = Some(Instant::now());
         }
-        let kept = Kept::of(partition).await?;
-        lane.status.opened(head.position, kept.latest);
+        let extent = Extent::of(partition).await?;
+        lane.status.opened(head.position, extent.latest);
         head.newest.iter().for_each(|claim| change::found(lane, claim));
-        place::same_topic_still(lane.ledger.id().generation, partition, &head, kept).await?;
+        place::same_topic_still(lane.ledger.id().generation, partition, &head, extent).await?;
         let goal = lane.until.unwrap_or(i64::MAX);
-        if kept.earliest <= head.position || head.position >= goal {
-            return Ok(head.position);
+        if extent.earliest <= head.position || head.position >= goal {
+            return Ok(Mark { position: head.position, seen: head.seen() });
         }
-        claim_gap(lane, OffsetRange { start: head.position, end: kept.earliest.min(goal) }).await?;
+        claim_gap(lane, OffsetRange { start: head.position, end: extent.earliest.min(goal) }, head.seen()).await?;
     }
 }
 
 /// Law L3: offsets that are gone are claimed too, and said.
-async fn claim_gap(lane: &Lane, range: OffsetRange) -> Result<(), LaneError> {
+async fn claim_gap(lane: &Lane, range: OffsetRange, seen: Option<Fingerprint>) -> Result<(), LaneError> {
     let id = lane.ledger.id();
-    match lane.ledger.gap(range, "the broker no longer has these offsets (retention)").await? {
+    match lane.ledger.gap(range, seen, "the broker no longer has these offsets (retention)").await? {
         Outcome::Won(claim) => {
             tracing::warn!(lane = %id, offsets = %range, "a gap: these offsets were deleted before they were read");
             metrics::counter!("alluvium_gap_offsets_total").increment(range.len());
@@ -185,6 +185,13 @@ fn fenced(lane: &Lane, at: i64, by: &str) {
     tracing::warn!(lane = %lane.ledger.id(), offset = at, %by, "fenced: another writer has committed these offsets");
     metrics::counter!("alluvium_fences_total").increment(1);
     lane.status.fenced();
+}
+
+/// How far a lane has come: the next offset, and the record that was read last before it.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    position: i64,
+    seen: Option<Fingerprint>,
 }
 
 /// How a lane's batches were carried to the lake.
@@ -211,7 +218,7 @@ enum Reason {
 /// Carries batches into segments and segments into the lake, one after the other.
 async fn carry(
     lane: &Lane,
-    mut position: i64,
+    mut mark: Mark,
     batches: impl Stream<Item = Result<Fetched, LaneError>>,
 ) -> Result<Carried, LaneError> {
     let mut batches = pin!(batches);
@@ -219,11 +226,11 @@ async fn carry(
     let mut rest = None;
     lane.share.set(0);
     loop {
-        let (segment, reason) = fill(lane, position, &mut works, &mut rest, &mut batches).await?;
+        let (segment, reason) = fill(lane, mark, &mut works, &mut rest, &mut batches).await?;
         if let Some(segment) = segment {
             match commit(lane, segment, &reason).await? {
-                Outcome::Won(claim) => position = claim.end,
-                Outcome::Fenced { by } => return Ok(Carried::Fenced { at: position, by }),
+                Outcome::Won(claim) => mark = Mark { position: claim.end, seen: claim.fingerprint },
+                Outcome::Fenced { by } => return Ok(Carried::Fenced { at: mark.position, by }),
             }
         }
         match reason {
@@ -238,14 +245,14 @@ async fn carry(
 /// didn't fit stays in `rest` for the next one.
 async fn fill(
     lane: &Lane,
-    position: i64,
+    mark: Mark,
     works: &mut watch::Receiver<Arc<Works>>,
     rest: &mut Option<Work>,
     batches: &mut (impl Stream<Item = Result<Fetched, LaneError>> + Unpin),
 ) -> Result<(Option<Segment>, Reason), LaneError> {
     let mut work = match rest.take() {
         Some(rest) => rest,
-        None if lane.is_done_at(position) => return Ok((None, Reason::AtEnd)),
+        None if lane.is_done_at(mark.position) => return Ok((None, Reason::AtEnd)),
         None => match first(lane, batches).await {
             Ok(work) => work,
             Err(reason) => return Ok((None, reason)),
@@ -254,7 +261,8 @@ async fn fill(
     let old_at = Instant::now() + lane.roll.age_max;
     // Whatever is promoted from here on, one version scores the whole segment.
     let current = works.borrow_and_update().clone();
-    let mut segment = Segment::new(lane.ledger.id().clone(), current.layout.clone(), position);
+    let segment = Segment::new(lane.ledger.id().clone(), current.layout.clone(), mark.position);
+    let mut segment = segment.after(mark.seen);
     loop {
         (segment, *rest) = take_in(lane, current.clone(), segment, work).await?;
         lane.status.reached(segment.range().end);

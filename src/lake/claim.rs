@@ -38,7 +38,7 @@ pub struct Claim {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelRef>,
     pub counts: Counts,
-    /// Of the last record in the range; by it a re-created topic is recognised.
+    /// Of the last record in the range, or before it where the range has none; by it a re-created topic is recognised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
     pub files: Vec<FileEntry>,

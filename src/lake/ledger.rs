@@ -63,6 +63,14 @@ pub struct Head {
     pub newest: Option<Claim>,
 }
 
+impl Head {
+    /// The record that was read last, as far as the ledger tells.
+    #[must_use]
+    pub fn seen(&self) -> Option<Fingerprint> {
+        self.newest.as_ref().and_then(|claim| claim.fingerprint)
+    }
+}
+
 /// How a commit ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -142,11 +150,11 @@ impl Ledger {
         self.settle(claim, began).await
     }
 
-    /// Claims offsets that the broker doesn't have any more.
-    pub async fn gap(&self, range: OffsetRange, reason: &str) -> Result<Outcome, LakeError> {
+    /// Claims offsets that the broker doesn't have any more; `seen` is the record that was read last before them.
+    pub async fn gap(&self, range: OffsetRange, seen: Option<Fingerprint>, reason: &str) -> Result<Outcome, LakeError> {
         let counts = Counts { absent: range.len(), ..Counts::default() };
         let kind = Kind::Gap { reason: reason.into() };
-        self.settle(self.draft(range, kind, Uuid::new_v4(), counts, None), SystemTime::now()).await
+        self.settle(self.draft(range, kind, Uuid::new_v4(), counts, seen), SystemTime::now()).await
     }
 
     /// Removes staging that no live writer can still want.

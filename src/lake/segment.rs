@@ -71,6 +71,12 @@ impl Segment {
         Self { id, layout, range, counts: Counts::default(), fingerprint: None, files: BTreeMap::new() }
     }
 
+    /// The record that was seen last before the segment, which it hands on if it has none of its own.
+    #[must_use]
+    pub fn after(self, seen: Option<Fingerprint>) -> Self {
+        Self { fingerprint: seen, ..self }
+    }
+
     #[must_use]
     pub fn range(&self) -> OffsetRange {
         self.range

@@ -7,17 +7,18 @@ use super::LaneError;
 use crate::{
     broker::{BrokerError, Partition},
     lake::{Fingerprint, Genesis, Head},
+    record::Record,
 };
 
 /// What the broker keeps of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct Extent {
     pub earliest: i64,
     /// The offset that the next record will get.
     pub latest: i64,
 }
 
-impl Kept {
+impl Extent {
     pub async fn of(partition: &Partition) -> Result<Self, BrokerError> {
         Ok(Self { earliest: partition.earliest().await?, latest: partition.latest().await? })
     }
@@ -36,21 +37,33 @@ pub async fn same_topic_still(
     generation: u32,
     partition: &Partition,
     head: &Head,
-    kept: Kept,
+    extent: Extent,
 ) -> Result<(), LaneError> {
     let recreated = |evidence| Err(LaneError::Recreated { evidence, generation });
-    let Head { position, newest } = head;
-    let Kept { earliest, latest } = kept;
-    if *position > latest {
+    let Extent { earliest, latest } = extent;
+    if head.position > latest {
+        let position = head.position;
         return recreated(format!("the lake holds offsets up to {position} and the topic ends at {latest}"));
     }
-    let Some(seen) = newest.as_ref().and_then(|claim| claim.fingerprint).filter(|seen| seen.offset >= earliest) else {
+    let Some(seen) = head.seen().filter(|seen| seen.offset >= earliest) else {
         return Ok(());
     };
-    match partition.record_at(seen.offset).await? {
+    match still_at(partition, seen.offset).await? {
         Some(record) if Fingerprint::of(&record) != seen => {
             recreated(format!("offset {} holds another record than the one in the lake", seen.offset))
         }
         _ => Ok(()),
+    }
+}
+
+/// The record at an offset that was read once, if it still can be: one that has become unreadable tells nothing of the
+/// topic, and the lane that has its row needs it no more.
+pub async fn still_at(partition: &Partition, offset: i64) -> Result<Option<Record>, BrokerError> {
+    match partition.record_at(offset).await {
+        Err(error) if error.unreadable() => {
+            tracing::warn!(%error, "a record that the lake has can't be read any more, so nothing is compared with it");
+            Ok(None)
+        }
+        found => found,
     }
 }

@@ -13,6 +13,7 @@ use crate::{
 };
 
 const ROLL: Roll = Roll { rows_max: 1000, bytes_max: 1 << 30, age_max: Duration::from_secs(30) };
+const BEGIN: Mark = Mark { position: 0, seen: None };
 const MEMORY: usize = 64 << 20;
 const RECORD_BYTES_MAX: usize = 1 << 20;
 
@@ -118,7 +119,7 @@ async fn a_segment_is_committed_when_it_is_old_though_more_may_come() {
     let lane = lane(&store, ROLL, None).await;
     let batches = stream::iter([fetched(0, 0..3)]).chain(stream::pending());
     let began = Instant::now();
-    let carried = tokio::time::timeout(ROLL.age_max * 2, carry(&lane, 0, batches)).await;
+    let carried = tokio::time::timeout(ROLL.age_max * 2, carry(&lane, BEGIN, batches)).await;
     assert!(carried.is_err(), "the lane goes on");
     assert!(began.elapsed() >= ROLL.age_max);
     assert_eq!(ranges(&lane).await, [(0, 3)]);
@@ -129,7 +130,7 @@ async fn a_segment_is_committed_when_it_holds_enough_rows() {
     let store = store();
     let lane = lane(&store, Roll { rows_max: 4, ..ROLL }, Some(12)).await;
     let batches = stream::iter([fetched(0, 0..3), fetched(3, 3..8), fetched(8, 8..12)]);
-    assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));
+    assert!(matches!(carry(&lane, BEGIN, batches).await.unwrap(), Carried::ToTheEnd));
     assert_eq!(ranges(&lane).await, [(0, 8), (8, 12)]);
 }
 
@@ -141,7 +142,7 @@ async fn a_segment_is_committed_early_when_memory_is_short() {
     let batches = stream::iter([fetched(0, 0..3)]).chain(stream::pending());
     let pressed = async { memory.reserve(MEMORY).await };
     tokio::select! {
-        ended = carry(&lane, 0, batches) => panic!("the lane goes on: {ended:?}"),
+        ended = carry(&lane, BEGIN, batches) => panic!("the lane goes on: {ended:?}"),
         reservation = tokio::time::timeout(ROLL.age_max / 2, async {
             while lane.fetch.memory.peak() == 0 {
                 tokio::task::yield_now().await;
@@ -161,7 +162,7 @@ async fn told_to_stop_it_commits_what_is_in_hand() {
         stop.cancel();
         std::future::pending().await
     }));
-    assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));
+    assert!(matches!(carry(&lane, BEGIN, batches).await.unwrap(), Carried::ToTheEnd));
     assert_eq!(ranges(&lane).await, [(0, 3)]);
 }
 
@@ -171,7 +172,7 @@ async fn when_the_reader_fails_what_was_read_is_committed_first() {
     let lane = lane(&store, ROLL, None).await;
     let failed = LaneError::Silent { position: 3, end: 9 };
     let batches = stream::iter([fetched(0, 0..3), Err(failed)]);
-    assert!(matches!(carry(&lane, 0, batches).await, Err(LaneError::Silent { .. })));
+    assert!(matches!(carry(&lane, BEGIN, batches).await, Err(LaneError::Silent { .. })));
     assert_eq!(ranges(&lane).await, [(0, 3)]);
 }
 
@@ -180,7 +181,7 @@ async fn a_batch_run_ends_exactly_where_it_was_to_though_the_last_offsets_are_ab
     let store = store();
     let lane = lane(&store, ROLL, Some(10)).await;
     let batches = stream::iter([fetched(0, [0, 1, 4, 7, 12])]);
-    assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));
+    assert!(matches!(carry(&lane, BEGIN, batches).await.unwrap(), Carried::ToTheEnd));
     let claims = claims(&lane).await;
     let [claim] = &claims[..] else { panic!("{claims:?}") };
     assert_eq!((claim.start, claim.end), (0, 10));
@@ -190,11 +191,26 @@ async fn a_batch_run_ends_exactly_where_it_was_to_though_the_last_offsets_are_ab
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_record_that_was_seen_last_is_remembered_through_gaps_and_segments_without_records() {
+    let store = store();
+    let lane = lane(&store, ROLL, Some(8)).await;
+    assert!(matches!(carry(&lane, BEGIN, stream::iter([fetched(0, 0..3)])).await, Err(LaneError::ReaderGone)));
+    let seen = claims(&lane).await[0].fingerprint;
+    assert_eq!(seen.unwrap().offset, 2);
+    claim_gap(&lane, OffsetRange { start: 3, end: 5 }, seen).await.unwrap();
+    let mark = Mark { position: 5, seen };
+    assert!(matches!(carry(&lane, mark, stream::iter([fetched(5, [9])])).await.unwrap(), Carried::ToTheEnd));
+    let claims = claims(&lane).await;
+    let told: Vec<_> = claims.iter().map(|claim| (claim.start, claim.counts.records, claim.fingerprint)).collect();
+    assert_eq!(told, [(0, 3, seen), (3, 0, seen), (5, 0, seen)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rival_that_was_first_is_found_out_and_nothing_of_ours_is_kept() {
     let store = store();
     let (ours, theirs) = (lane(&store, ROLL, Some(3)).await, lane(&store, ROLL, Some(2)).await);
-    assert!(matches!(carry(&theirs, 0, stream::iter([fetched(0, 0..2)])).await.unwrap(), Carried::ToTheEnd));
-    let carried = carry(&ours, 0, stream::iter([fetched(0, 0..3)])).await.unwrap();
+    assert!(matches!(carry(&theirs, BEGIN, stream::iter([fetched(0, 0..2)])).await.unwrap(), Carried::ToTheEnd));
+    let carried = carry(&ours, BEGIN, stream::iter([fetched(0, 0..3)])).await.unwrap();
     assert!(matches!(carried, Carried::Fenced { at: 0, .. }), "{carried:?}");
     assert_eq!(ranges(&ours).await, [(0, 2)]);
     assert_eq!(ours.status.tally().counts.records, 0);
@@ -204,7 +220,7 @@ async fn a_rival_that_was_first_is_found_out_and_nothing_of_ours_is_kept() {
 async fn a_batch_that_does_not_follow_the_one_before_is_never_written() {
     let store = store();
     let lane = lane(&store, ROLL, Some(9)).await;
-    let carried = carry(&lane, 0, stream::iter([fetched(0, 0..3), fetched(5, 5..9)])).await;
+    let carried = carry(&lane, BEGIN, stream::iter([fetched(0, 0..3), fetched(5, 5..9)])).await;
     assert!(matches!(carried, Err(LaneError::Lake(LakeError::Discontinuous { expected: 3, found: 5, .. }))));
     assert!(ranges(&lane).await.is_empty());
 }
@@ -227,7 +243,7 @@ async fn a_promoted_model_takes_over_with_the_next_segment_and_does_not_wait_for
         tokio::task::yield_now().await;
         fetched(5, 5..9)
     }));
-    assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));
+    assert!(matches!(carry(&lane, BEGIN, batches).await.unwrap(), Carried::ToTheEnd));
     assert_eq!(versions(&lane).await, [(0, 5, 1, 5, 0), (5, 9, 2, 4, 0)]);
     assert!(began.elapsed() < ROLL.age_max, "the first segment was committed because of the new model");
 }
@@ -239,7 +255,7 @@ async fn a_lane_that_waits_for_its_first_record_scores_it_with_the_model_of_then
         promoted.send(works(2, RECORD_BYTES_MAX).await).unwrap();
         fetched(0, 0..2)
     });
-    assert!(matches!(carry(&lane, 0, pin!(batches)).await.unwrap(), Carried::ToTheEnd));
+    assert!(matches!(carry(&lane, BEGIN, pin!(batches)).await.unwrap(), Carried::ToTheEnd));
     assert_eq!(versions(&lane).await, [(0, 2, 2, 2, 0)]);
 }
 
@@ -251,7 +267,7 @@ async fn what_was_left_of_a_batch_is_scored_again_by_the_model_that_took_over() 
         promoted.send(works(2, 1).await).unwrap();
         fetched_of_hours(2, 2..6, |offset| offset / 4)
     }));
-    assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));
+    assert!(matches!(carry(&lane, BEGIN, batches).await.unwrap(), Carried::ToTheEnd));
     assert_eq!(versions(&lane).await, [(0, 4, 1, 4, 0), (4, 6, 2, 0, 2)]);
 }
 
@@ -264,7 +280,7 @@ async fn the_offset_of_a_change_is_counted_and_shown() {
         promoted.send(works(2, RECORD_BYTES_MAX).await).unwrap();
         fetched(6, 6..9)
     }));
-    assert!(matches!(carry(&lane, 0, batches).await.unwrap(), Carried::ToTheEnd));
+    assert!(matches!(carry(&lane, BEGIN, batches).await.unwrap(), Carried::ToTheEnd));
     let page = recorder.handle().render();
     for line in [
         "alluvium_model_changes_total 1\n",

@@ -15,7 +15,7 @@ use crate::{
     lake::{Genesis, Head, LakeError, Ledger, Store},
     lane::{
         LaneError,
-        place::{self, Kept},
+        place::{self, Extent},
     },
     offset::{LaneId, OffsetRange},
     telemetry::chain,
@@ -137,22 +137,22 @@ impl Doctor<'_> {
         }
         let Some(broker) = self.broker else { return Ok(()) };
         let partition = broker.partition(&self.settings.source.topic, patient.partition).await?;
-        let kept = Kept::of(&partition).await?;
-        (patient.earliest, patient.latest) = (Some(kept.earliest), Some(kept.latest));
+        let extent = Extent::of(&partition).await?;
+        (patient.earliest, patient.latest) = (Some(extent.earliest), Some(extent.latest));
         let position = match head {
             Some(head) => {
-                place::same_topic_still(self.settings.lake.generation, &partition, &head, kept).await?;
+                place::same_topic_still(self.settings.lake.generation, &partition, &head, extent).await?;
                 head.position
             }
             None => partition.start_offset(self.settings.source.start).await?,
         };
-        if position < kept.earliest {
-            let gone = OffsetRange { start: position, end: kept.earliest };
+        if position < extent.earliest {
+            let gone = OffsetRange { start: position, end: extent.earliest };
             patient
                 .notes
                 .push(format!("the broker no longer has {gone} (retention); the next start claims them as a gap"));
         }
-        self.read(&partition, position.max(kept.earliest), kept.latest).await
+        self.read(&partition, position.max(extent.earliest), extent.latest).await
     }
 
     async fn head(&self, ledger: &Ledger, genesis: &Genesis, patient: &mut Patient) -> Result<Head, LaneError> {

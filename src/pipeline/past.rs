@@ -11,6 +11,7 @@ use super::{PipelineError, Settings};
 use crate::{
     broker::{Broker, Partition, Start},
     lake::{Fingerprint, Genesis, Head, Ledger, Store},
+    lane::place,
     offset::{LaneId, OffsetRange},
     record::ModelRef,
 };
@@ -135,9 +136,9 @@ impl Past<'_> {
 
     /// The records must be those that the first dataset was made of, as far as the newest of them can tell.
     async fn check_topic(&self, ledger: &Ledger, first: &Standing, partition: &Partition) -> Result<(), PipelineError> {
-        let Some(seen) = first.head.newest.as_ref().and_then(|claim| claim.fingerprint) else { return Ok(()) };
+        let Some(seen) = first.head.seen() else { return Ok(()) };
         let gone = first.head.position > partition.latest().await?;
-        let found = if gone { None } else { partition.record_at(seen.offset).await? };
+        let found = if gone { None } else { place::still_at(partition, seen.offset).await? };
         if gone || found.is_some_and(|record| Fingerprint::of(&record) != seen) {
             let told =
                 format!("the topic was created again since {} was written, and its records are gone", ledger.id());

@@ -234,15 +234,17 @@ fn sound(from: i64, to: i64) -> Vec<u8> {
     record_batch(from, i32::try_from(to - from - 1).unwrap(), PLAIN, &records)
 }
 
+fn wrong_checksum(from: i64, to: i64) -> Vec<u8> {
+    let mut batch = sound(from, to);
+    *batch.last_mut().unwrap() ^= 1;
+    batch
+}
+
 /// A broker whose offsets 5 to 7 are in a batch with a wrong checksum.
 async fn broken() -> Scripted {
     let script = Script::fetches(10, move |offset| match offset {
         0..5 => Answer::Records(sound(offset, 5)),
-        5..8 => {
-            let mut bad = sound(5, 8);
-            *bad.last_mut().unwrap() ^= 1;
-            Answer::Records(bad)
-        }
+        5..8 => Answer::Records(wrong_checksum(5, 8)),
         8..10 => Answer::Records(sound(offset, 10)),
         _ => {
             std::thread::sleep(Duration::from_millis(5));
@@ -293,6 +295,29 @@ async fn the_doctor_shows_the_exact_gap_around_a_broken_batch_and_the_lane_goes_
     assert_eq!((&gap["kind"], &gap["start"], &gap["end"]), (&"gap".into(), &5.into(), &8.into()));
     let reason = gap["reason"].as_str().unwrap();
     assert!(reason.starts_with("accepted by ") && reason.ends_with(": disk of broker 2"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_breaks_behind_the_lane_does_not_stop_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = Script::fetches(5, |offset| match offset {
+        0..5 => Answer::Records(sound(offset, 5)),
+        _ => Answer::Records(vec![]),
+    });
+    let whole = Scripted::start(script).await;
+    let file = pipeline_of(&whole, folder.path());
+    run(["batch", text(&file)]).await.assert_told(0, &["scored       5\n"]);
+    let script = Script::fetches(10, |offset| match offset {
+        0..5 => Answer::Records(wrong_checksum(0, 5)),
+        5..10 => Answer::Records(sound(offset, 10)),
+        _ => Answer::Records(vec![]),
+    });
+    let broken = Scripted::start(script).await;
+    let file = pipeline_of(&broken, folder.path());
+    let next = run(["batch", text(&file)]).await;
+    next.assert_told(0, &["scored       5\n"]);
+    assert!(next.stderr.contains("a record that the lake has can't be read any more"), "{next:?}");
+    run(["audit", text(&file)]).await.assert_told(0, &["clean: 10 offsets"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use crate::{
     lake::{Claim, LakeError, Outcome},
     lane::{
         LaneError,
-        place::{self, Kept},
+        place::{self, Extent},
     },
     offset::OffsetRange,
 };
@@ -84,13 +84,13 @@ impl Doctor<'_> {
         // As a writer: the newest claim must be published before another follows it.
         let head = ledger.head(&genesis).await?;
         let partition = broker.partition(&self.settings.source.topic, number).await?;
-        let kept = Kept::of(&partition).await?;
-        place::same_topic_still(self.settings.lake.generation, &partition, &head, kept).await?;
-        fits(gap, head.position, kept)?;
+        let extent = Extent::of(&partition).await?;
+        place::same_topic_still(self.settings.lake.generation, &partition, &head, extent).await?;
+        fits(gap, head.position, extent)?;
         if !although_readable {
             unreadable(&partition, gap).await?;
         }
-        match ledger.gap(range, &format!("accepted by {}: {reason}", self.writer)).await? {
+        match ledger.gap(range, head.seen(), &format!("accepted by {}: {reason}", self.writer)).await? {
             Outcome::Won(claim) => Ok(*claim),
             Outcome::Fenced { by } => Err(Refusal::Fenced { by }),
         }
@@ -98,8 +98,8 @@ impl Doctor<'_> {
 }
 
 /// From the head exactly, and not beyond the partition's end.
-fn fits(Gap { partition, range }: Gap, head: i64, kept: Kept) -> Result<(), Refusal> {
-    let Kept { earliest, latest } = kept;
+fn fits(Gap { partition, range }: Gap, head: i64, extent: Extent) -> Result<(), Refusal> {
+    let Extent { earliest, latest } = extent;
     if head >= latest {
         return Err(Refusal::NothingThere { latest });
     }
@@ -188,7 +188,7 @@ impl FromStr for Gap {
 mod tests {
     use super::*;
 
-    const KEPT: Kept = Kept { earliest: 10, latest: 50 };
+    const EXTENT: Extent = Extent { earliest: 10, latest: 50 };
 
     fn gap(text: &str) -> Gap {
         text.parse().unwrap()
@@ -204,8 +204,8 @@ mod tests {
 
     #[test]
     fn a_gap_begins_at_the_head_and_ends_inside_the_partition() {
-        assert!(fits(gap("0:20..50"), 20, KEPT).is_ok());
-        let refused = |text, head| fits(gap(text), head, KEPT).unwrap_err().to_string();
+        assert!(fits(gap("0:20..50"), 20, EXTENT).is_ok());
+        let refused = |text, head| fits(gap(text), head, EXTENT).unwrap_err().to_string();
         for start in ["0:19..21", "0:21..22"] {
             assert!(refused(start, 20).contains("type 0:20..END"), "{start}");
         }

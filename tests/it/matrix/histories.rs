@@ -124,7 +124,7 @@ impl History {
         let earliest = self.earliest.load(SeqCst);
         if earliest > position {
             count(&self.tally.gaps);
-            return ledger.gap(OffsetRange { start: position, end: earliest }, "retention").await;
+            return ledger.gap(OffsetRange { start: position, end: earliest }, None, "retention").await;
         }
         let end = (position + throw(dice, 1..5)).min(END);
         sleep(Duration::from_millis(throw(dice, 0..500))).await;

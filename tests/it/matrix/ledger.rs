@@ -41,7 +41,7 @@ async fn what_stands_in_the_ledger_is_never_changed_and_never_deleted() {
     late.begin("other", 5).await.unwrap();
     for start in [0, 3, 6] {
         assert!(matches!(late.commit(segment(start, END)).await.unwrap(), Outcome::Fenced { .. }));
-        assert!(matches!(late.gap(OffsetRange { start, end: END }, "x").await.unwrap(), Outcome::Fenced { .. }));
+        assert!(matches!(late.gap(OffsetRange { start, end: END }, None, "x").await.unwrap(), Outcome::Fenced { .. }));
     }
     late.sweep(None).await.unwrap();
     work(store, "second").await.unwrap();
@@ -83,7 +83,7 @@ async fn a_gap_is_claimed_and_the_next_claim_follows_it() {
     let (_, store) = memory();
     let ledger = ledger(store, "w");
     let genesis = ledger.begin("flowers", 0).await.unwrap();
-    ledger.gap(OffsetRange { start: 0, end: 40 }, "retention").await.unwrap();
+    ledger.gap(OffsetRange { start: 0, end: 40 }, None, "retention").await.unwrap();
     let head = ledger.head(&genesis).await.unwrap();
     assert_eq!(head.position, 40);
     let gap = head.newest.unwrap();

@@ -170,7 +170,7 @@ fn an_expiry_can_run_on_any_thread() {
 async fn a_gap_has_nothing_to_expire() {
     let (objects, store) = memory();
     fill(&store).await;
-    let gap = ledger(&store).gap(OffsetRange { start: 20, end: 25 }, "retention").await.unwrap();
+    let gap = ledger(&store).gap(OffsetRange { start: 20, end: 25 }, None, "retention").await.unwrap();
     assert!(matches!(gap, Outcome::Won(claim) if matches!(claim.kind, Kind::Gap { .. })));
     expire(&store, 9).delete().await.unwrap();
     let report = audited(&objects).await;
