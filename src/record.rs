@@ -95,6 +95,8 @@ pub struct Reject {
     pub detail: String,
     /// The time it is filed under: the record's own if it can be trusted, else the start of the window.
     pub event_ms: i64,
+    /// Whether that is the record's own time.
+    pub dated: bool,
 }
 
 /// Why a record was rejected. The list is closed and its names are stable: readers group by them.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Exit, Usage, run, who};
 use crate::{
-    lake::{Expire as Expiry, Expired, PartitionBy, Store},
+    lake::{self, Expired, PartitionBy, Store},
     pipeline::Settings,
     telemetry::progress::{bytes, count},
 };
@@ -86,12 +86,11 @@ impl Expire {
         let dataset = self.dataset.as_deref().unwrap_or(&settings.lake.dataset);
         let store = Store::open(&settings.lake.url).context("open the lake")?;
         let writer = who();
-        let undated = DateTime::from_timestamp_millis(settings.decode.window.earliest_ms).unwrap_or_default();
-        let expiry = Expiry { store: &store, dataset, before, undated, reason: &self.reason, writer: &writer };
+        let expire = lake::Expire { store: &store, dataset, before, reason: &self.reason, writer: &writer };
         let expired = match (self.dry_run, self.declare) {
-            (true, _) => expiry.survey().await?,
-            (_, true) => expiry.declare().await?,
-            _ => expiry.delete().await?,
+            (true, _) => expire.survey().await?,
+            (_, true) => expire.declare().await?,
+            _ => expire.delete().await?,
         };
         let did = match (self.dry_run, self.declare) {
             (true, _) => Did::Nothing,
@@ -151,7 +150,13 @@ impl fmt::Display for Report<'_> {
         }
         let before = self.before.format(HOUR);
         match (self.did, self.expired.finished, found.files) {
-            (Did::Nothing, ..) => writeln!(f, "nothing is deleted yet of what is before {before} (UTC)"),
+            (Did::Nothing, 0, _) => writeln!(f, "nothing is deleted yet of what is before {before} (UTC)"),
+            (Did::Nothing, ..) => {
+                writeln!(
+                    f,
+                    "nothing is deleted yet of what is before {before} (UTC), or of what an earlier run had left undone"
+                )
+            }
             (Did::Declared, ..) => {
                 writeln!(f, "declared as gone: everything before {before} (UTC); the files above are still there")
             }

@@ -264,6 +264,7 @@ fn event_ms(event: EventSource, record: &Record, slots: &[Slot<'_>]) -> i64 {
 
 fn reject(source: u32, record: &Record, refusal: Refusal, window: &Window) -> Reject {
     let Refusal { reason, detail } = refusal;
-    let event_ms = if window.contains(record.timestamp_ms) { record.timestamp_ms } else { window.earliest_ms };
-    Reject { source, reason, detail, event_ms }
+    let dated = window.contains(record.timestamp_ms);
+    let event_ms = if dated { record.timestamp_ms } else { window.earliest_ms };
+    Reject { source, reason, detail, event_ms, dated }
 }

@@ -447,8 +447,8 @@ fn a_reject_is_filed_under_the_brokers_time_if_that_can_be_believed() {
     let decoder = decoder_with(vec![field("t", FieldKind::Timestamp(Milliseconds))], EventTime::Field(0));
     let records = [record("{\"t\":-5}"), Record { timestamp_ms: -5, ..record("x") }];
     let rejects = decoder.decode(&records, NOW_MS).unwrap().rejects;
-    assert_eq!((rejects[0].reason, rejects[0].event_ms), (Reason::EventTime, NOW_MS));
-    assert_eq!((rejects[1].reason, rejects[1].event_ms), (Reason::NotJson, 0));
+    assert_eq!((rejects[0].reason, rejects[0].event_ms, rejects[0].dated), (Reason::EventTime, NOW_MS, true));
+    assert_eq!((rejects[1].reason, rejects[1].event_ms, rejects[1].dated), (Reason::NotJson, 0, false));
 }
 
 #[test]

@@ -108,6 +108,9 @@ pub struct FileEntry {
     pub rows: u64,
     pub bytes: u64,
     pub crc32c: u32,
+    /// There are rejects in it that have no time of their own, so that its folder doesn't tell how old they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undated: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

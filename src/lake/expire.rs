@@ -13,7 +13,7 @@
 //! The newest claim is published first, so that nothing of it is staged that a writer might publish afterwards. What a
 //! stream commits meanwhile lies beyond the heads of the note, and stays until the next expiry.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{collections::BTreeSet, ops::Range, slice};
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -43,8 +43,6 @@ pub struct Expire<'a> {
     pub dataset: &'a str,
     /// Whole hours that end at or before this.
     pub before: DateTime<Utc>,
-    /// Rejects without a time of their own are filed under this hour.
-    pub undated: DateTime<Utc>,
     pub reason: &'a str,
     /// Who does it, for people.
     pub writer: &'a str,
@@ -57,7 +55,7 @@ pub struct Expired {
     pub found: Found,
     /// The note in the ledger, if one was made.
     pub note: Option<String>,
-    /// Earlier expiries that had been cut short, and were finished.
+    /// Earlier expiries that had been cut short, and were finished, or would be.
     pub finished: u64,
 }
 
@@ -76,12 +74,17 @@ pub struct Found {
 }
 
 impl Expire<'_> {
-    /// What there is to delete; changes nothing.
+    /// What there is to delete, with what was cut short before; changes nothing.
     pub async fn survey(&self) -> Result<Expired, LakeError> {
+        let notes = Expiries::read(self.store.objects().as_ref(), self.dataset).await?;
+        let mut all: Vec<_> = notes.unfinished().cloned().collect();
+        let finished = all.len() as u64;
         let (note, kept) = self.note(Means::Deleted).await?;
-        let mut found = visit(self.store, self.dataset, &Known::new(note), false).await?;
+        all.push(Known::new(note));
+        let mut found = visit(self.store, self.dataset, &all, false).await?;
+        found.keep_all(unreadable(&notes));
         found.keep_all(kept);
-        Ok(Expired { found, ..Expired::default() })
+        Ok(Expired { found, note: None, finished })
     }
 
     /// Notes it, then deletes. Finishes first what was cut short before.
@@ -90,7 +93,7 @@ impl Expire<'_> {
         let (note, kept) = self.note(Means::Deleted).await?;
         found.keep_all(kept);
         let known = Known::new(note);
-        let old = visit(self.store, self.dataset, &known, false).await?;
+        let old = visit(self.store, self.dataset, slice::from_ref(&known), false).await?;
         if old.files == 0 {
             return Ok(Expired { found, note: None, finished });
         }
@@ -103,7 +106,7 @@ impl Expire<'_> {
     pub async fn declare(&self) -> Result<Expired, LakeError> {
         let (note, kept) = self.note(Means::Declared).await?;
         let path = self.create(&note).await?;
-        let mut found = visit(self.store, self.dataset, &Known::new(note), false).await?;
+        let mut found = visit(self.store, self.dataset, &[Known::new(note)], false).await?;
         found.keep_all(kept);
         Ok(Expired { found, note: Some(path), finished: 0 })
     }
@@ -128,7 +131,6 @@ impl Expire<'_> {
             reason: self.reason.into(),
             writer: self.writer.into(),
             created: Utc::now(),
-            undated: self.undated,
             heads,
         };
         Ok((note, kept))
@@ -169,15 +171,19 @@ pub(super) async fn finish_all(store: &Store, dataset: &str, writer: &str) -> Re
         found += finish(store, dataset, known, writer).await?;
         finished += 1;
     }
-    let unreadable = notes.unreadable().iter();
-    found.keep_all(unreadable.map(|(path, why)| format!("{path} can't be read, and so not be finished: {why}")));
+    found.keep_all(unreadable(&notes));
     Ok((found, finished))
+}
+
+fn unreadable(notes: &Expiries) -> impl Iterator<Item = String> {
+    let unreadable = notes.unreadable().iter();
+    unreadable.map(|(path, why)| format!("{path} can't be read, and so not be finished: {why}"))
 }
 
 /// Deletes what the note covers, and says that it is done.
 async fn finish(store: &Store, dataset: &str, known: &Known, writer: &str) -> Result<Found, LakeError> {
     publish(store, dataset, known, writer).await?;
-    let found = visit(store, dataset, known, true).await?;
+    let found = visit(store, dataset, slice::from_ref(known), true).await?;
     let path = names::expiry_done(dataset, known.note.id);
     let (files, rows, bytes) = (found.files, found.scored + found.rejected, found.bytes);
     let done = Done { format: FORMAT, files, rows, bytes, writer: writer.into(), created: Utc::now() };
@@ -210,15 +216,16 @@ async fn publish(store: &Store, dataset: &str, known: &Known, writer: &str) -> R
     published.buffer_unordered(LANES_AT_ONCE).try_collect().await
 }
 
-/// Goes through all data files that may be old, and deletes those that the note covers if it is to.
-async fn visit(store: &Store, dataset: &str, known: &Known, delete: bool) -> Result<Found, LakeError> {
+/// Goes through all data files that may be old, and deletes those that a note covers if it is to.
+async fn visit(store: &Store, dataset: &str, notes: &[Known], delete: bool) -> Result<Found, LakeError> {
     let mut found = Found::default();
-    let before_ms = known.note.before.timestamp_millis();
+    let before = notes.iter().map(|known| known.note.before).max();
+    let before_ms = before.map_or(i64::MIN, |before| before.timestamp_millis());
     for kind in [FileKind::Scored, FileKind::Rejected] {
         for folder in lanes::folders(store.objects().as_ref(), &names::data(kind, dataset)).await? {
             let begins_ms = folder.filename().and_then(names::date_ms);
             if begins_ms.is_some_and(|begins_ms| begins_ms < before_ms) {
-                visit_date(store, dataset, known, delete, &folder, &mut found).await?;
+                visit_date(store, dataset, notes, delete, &folder, &mut found).await?;
             }
         }
     }
@@ -228,13 +235,13 @@ async fn visit(store: &Store, dataset: &str, known: &Known, delete: bool) -> Res
 async fn visit_date(
     store: &Store,
     dataset: &str,
-    known: &Known,
+    notes: &[Known],
     delete: bool,
     folder: &Path,
     found: &mut Found,
 ) -> Result<(), LakeError> {
     let judged = store.list(folder).map_ok(|object| async move {
-        let judgement = judge(store, dataset, known, &object).await?;
+        let judgement = judge(store, dataset, notes, &object).await?;
         if let (Judgement::Old(_), true) = (&judgement, delete) {
             store.delete(&object.location).await?;
         }
@@ -277,14 +284,16 @@ struct Old {
     time_ms: Range<i64>,
 }
 
-/// A file goes only if a claim below the note's heads names it: a stranger is the audit's to tell.
-async fn judge(store: &Store, dataset: &str, known: &Known, object: &ObjectMeta) -> Result<Judgement, LakeError> {
+/// A file goes only if a claim below a note's heads names it: a stranger is the audit's to tell.
+async fn judge(store: &Store, dataset: &str, notes: &[Known], object: &ObjectMeta) -> Result<Judgement, LakeError> {
     let path = &object.location;
     let Some((generation, partition, start)) = names::data_file_claim(path) else { return Ok(Judgement::Spared) };
     let Some(time_ms) = names::data_file_time(path) else { return Ok(Judgement::Spared) };
     let id = LaneId { dataset: dataset.into(), generation, partition };
-    let below = known.head(&id).is_some_and(|head| start < head);
-    if !below || time_ms.start >= known.note.before.timestamp_millis() {
+    let may_cover = |known: &Known| {
+        known.head(&id).is_some_and(|head| start < head) && time_ms.start < known.note.before.timestamp_millis()
+    };
+    if !notes.iter().any(may_cover) {
         return Ok(Judgement::Spared);
     }
     let claim = match Ledger::new(store.clone(), id.clone(), "".into()).claim_at(start).await {
@@ -296,7 +305,7 @@ async fn judge(store: &Store, dataset: &str, known: &Known, object: &ObjectMeta)
         Err(error) => return Err(error),
     };
     let entry = claim.files.iter().find(|entry| entry.path == path.as_ref());
-    let old = entry.filter(|entry| known.covers(&id, &claim, entry));
+    let old = entry.filter(|entry| notes.iter().any(|known| known.covers(&id, &claim, entry)));
     Ok(old.map_or(Judgement::Spared, |entry| Judgement::Old(Old { kind: entry.kind, rows: entry.rows, time_ms })))
 }
 

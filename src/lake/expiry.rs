@@ -41,8 +41,6 @@ pub struct Expiry {
     pub reason: String,
     pub writer: String,
     pub created: DateTime<Utc>,
-    /// Rejects without a time of their own are filed under this hour; their age is that of their claim.
-    pub undated: DateTime<Utc>,
     /// Where each partition of each generation stood.
     pub heads: Vec<HeadOf>,
 }
@@ -123,17 +121,13 @@ impl Expiries {
         Ok(())
     }
 
-    /// A daily expiry leaves hundreds of notes, and its last one says it all; each file is held against every note.
+    /// A daily expiry leaves hundreds of notes, and its last one says it all; each file is held against every note. An
+    /// earlier one that was cut short is among them: whoever finishes the newest finishes it too.
     fn drop_what_the_newest_says_too(&mut self, means: Means) {
         let of_means = self.known.iter().filter(|known| known.note.means == means);
         let Some(newest) = of_means.max_by_key(|known| known.note.created).cloned() else { return };
-        let unfinished = |known: &Known| means == Means::Deleted && !known.done;
-        self.known.retain(|known| {
-            known.note.means != means
-                || known.note.id == newest.note.id
-                || unfinished(known)
-                || !known.is_within(&newest)
-        });
+        self.known
+            .retain(|known| known.note.means != means || known.note.id == newest.note.id || !known.is_within(&newest));
     }
 
     /// The note that covers this file of a claim.
@@ -178,7 +172,7 @@ impl Known {
     fn is_within(&self, other: &Self) -> bool {
         let known =
             |(lane, head): (&(u32, i32), &i64)| other.heads.get(lane).is_some_and(|their_head| head <= their_head);
-        self.note.before <= other.note.before && self.note.undated == other.note.undated && self.heads.iter().all(known)
+        self.note.before <= other.note.before && self.heads.iter().all(known)
     }
 
     #[must_use]
@@ -190,7 +184,7 @@ impl Known {
 impl Expiry {
     fn is_old(&self, claim: &Claim, entry: &FileEntry) -> bool {
         let Some(time) = names::data_file_time(&Path::from(entry.path.as_str())) else { return false };
-        if entry.kind == FileKind::Rejected && time.contains(&self.undated.timestamp_millis()) {
+        if entry.undated {
             return claim.committed < self.before;
         }
         time.end <= self.before.timestamp_millis()
@@ -212,7 +206,7 @@ mod tests {
         LaneId { dataset: "iris".into(), generation: 0, partition: 3 }
     }
 
-    /// Before hour 5, with the partition's head at 100; rejects without a time are in hour 0.
+    /// Before hour 5, with the partition's head at 100.
     fn known() -> Known {
         Known::new(Expiry {
             format: 1,
@@ -222,7 +216,6 @@ mod tests {
             reason: "r".into(),
             writer: "w".into(),
             created: at(9),
-            undated: at(0),
             heads: vec![HeadOf { generation: 0, partition: 3, head: 100 }],
         })
     }
@@ -245,7 +238,7 @@ mod tests {
 
     fn entry(kind: FileKind, folders: &str) -> FileEntry {
         let path = format!("{kind}/iris/{folders}g0-p0003-00000000000000000000.parquet");
-        FileEntry { kind, staged: String::new(), path, rows: 1, bytes: 1, crc32c: 0 }
+        FileEntry { kind, staged: String::new(), path, rows: 1, bytes: 1, crc32c: 0, undated: false }
     }
 
     #[test]
@@ -267,10 +260,11 @@ mod tests {
 
     #[test]
     fn rejects_without_a_time_are_as_old_as_their_claim() {
-        let undated = entry(FileKind::Rejected, "date=1970-01-01/hour=00/");
+        let dated = entry(FileKind::Rejected, "date=1970-01-01/hour=00/");
+        let undated = FileEntry { undated: true, ..dated.clone() };
         assert!(known().covers(&lane(), &claim(0, 4), &undated));
         assert!(!known().covers(&lane(), &claim(0, 5), &undated));
-        assert!(known().covers(&lane(), &claim(0, 5), &entry(FileKind::Scored, "date=1970-01-01/hour=00/")));
+        assert!(known().covers(&lane(), &claim(0, 5), &dated));
     }
 
     #[test]
@@ -286,6 +280,6 @@ mod tests {
         let mut expiries = Expiries { known, ..Expiries::default() };
         expiries.drop_what_the_newest_says_too(Means::Deleted);
         let kept: Vec<_> = expiries.known.iter().map(|known| known.note.id.as_u128()).collect();
-        assert_eq!(kept, [2, 4, 9], "1 and 3 are within 9; 2 goes further; 4 is to be finished");
+        assert_eq!(kept, [2, 9], "1 and 3 are within 9, and so is 4, which was cut short; 2 goes further");
     }
 }

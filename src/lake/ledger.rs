@@ -231,6 +231,7 @@ impl Ledger {
                     rows: file.rows,
                     bytes: file.bytes.len() as u64,
                     crc32c: file.crc32c,
+                    undated: file.undated,
                 };
                 self.store.write(&staged, file.bytes).await.map(|()| entry)
             }

@@ -35,6 +35,7 @@ pub struct Segment {
 struct OpenFile {
     writer: ArrowWriter<Vec<u8>>,
     rows: u64,
+    undated: bool,
 }
 
 /// A segment ready to be committed.
@@ -52,6 +53,8 @@ pub struct EncodedFile {
     pub kind: FileKind,
     pub bucket: Bucket,
     pub rows: u64,
+    /// Some of its rejects have no time of their own.
+    pub undated: bool,
     pub bytes: Bytes,
     pub crc32c: u32,
 }
@@ -135,6 +138,10 @@ impl Segment {
             let columns = self.layout.rejected_rows(self.id.partition, &batch.records, &decoded.rejects);
             let columns = columns.map_err(assemble("rejected rows"))?;
             self.write(FileKind::Rejected, &columns, decoded.rejects.iter().map(|reject| reject.event_ms))?;
+            for undated in decoded.rejects.iter().filter(|reject| !reject.dated) {
+                let bucket = Bucket::of(undated.event_ms, self.layout.partition_by);
+                self.file(FileKind::Rejected, bucket)?.undated = true;
+            }
         }
         self.range.end = batch.range.end;
         self.counts.records += batch.records.len() as u64;
@@ -204,7 +211,7 @@ impl OpenFile {
     fn new(layout: &Layout, kind: FileKind) -> Result<Self, LakeError> {
         let writer = ArrowWriter::try_new_with_options(vec![], layout.schema(kind).clone(), layout.options(kind));
         let writer = writer.map_err(|source| LakeError::Encode { what: "a new file", source })?;
-        Ok(Self { writer, rows: 0 })
+        Ok(Self { writer, rows: 0, undated: false })
     }
 
     fn write(&mut self, rows: &RecordBatch) -> Result<(), LakeError> {
@@ -215,7 +222,7 @@ impl OpenFile {
     fn finish(self, kind: FileKind, bucket: Bucket) -> Result<EncodedFile, LakeError> {
         let bytes = self.writer.into_inner().map_err(|source| LakeError::Encode { what: "a file's footer", source })?;
         let crc32c = crc32c::crc32c(&bytes);
-        Ok(EncodedFile { kind, bucket, rows: self.rows, bytes: bytes.into(), crc32c })
+        Ok(EncodedFile { kind, bucket, rows: self.rows, undated: self.undated, bytes: bytes.into(), crc32c })
     }
 }
 

@@ -6,7 +6,7 @@ use object_store::memory::InMemory;
 use super::*;
 use crate::{
     decode::{DecodeSettings, Decoder, EventTime, EventWindow},
-    lake::{Compression, Kind, LakeSettings, Layout, PartitionBy, Store},
+    lake::{Compression, FileKind, Kind, LakeSettings, Layout, PartitionBy, Store},
     model::{Backend, Model, ModelSettings},
     offset::LaneId,
     record::{Batch, Field, FieldKind, ModelRef, Record},
@@ -188,6 +188,17 @@ async fn a_batch_run_ends_exactly_where_it_was_to_though_the_last_offsets_are_ab
     assert_eq!((claim.counts.records, claim.counts.absent), (4, 6));
     assert_eq!(claim.fingerprint.unwrap().offset, 7);
     assert_eq!(claim.kind, Kind::Segment);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_says_of_a_file_that_its_rejects_have_no_time_of_their_own() {
+    let store = store();
+    let lane = lane(&store, ROLL, Some(3)).await;
+    let batches = stream::iter([fetched_of_hours(0, 0..3, |offset| if offset == 1 { -7 } else { 0 })]);
+    assert!(matches!(carry(&lane, BEGIN, batches).await.unwrap(), Carried::ToTheEnd));
+    let files = &claims(&lane).await[0].files;
+    let told: Vec<_> = files.iter().map(|file| (file.kind, file.rows, file.undated)).collect();
+    assert_eq!(told, [(FileKind::Scored, 2, false), (FileKind::Rejected, 1, true)]);
 }
 
 #[tokio::test(start_paused = true)]

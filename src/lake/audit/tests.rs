@@ -82,6 +82,7 @@ fn segment(id: &LaneId, range: OffsetRange, files: &[(FileKind, &[i64])]) -> (Cl
             rows,
             bytes: bytes.len() as u64,
             crc32c: crc32c::crc32c(&bytes),
+            undated: false,
         });
         counts.records += rows;
         match kind {

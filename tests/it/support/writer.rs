@@ -35,7 +35,8 @@ pub fn segment(start: i64, end: i64) -> Finished {
     let file = |kind, hour: i64, rows| {
         let bytes = Bytes::from(format!("{kind} {start}..{end} {hour}"));
         let crc32c = crc32c::crc32c(&bytes);
-        EncodedFile { kind, bucket: Bucket::of(hour * 3_600_000, PartitionBy::Hour), rows, bytes, crc32c }
+        let bucket = Bucket::of(hour * 3_600_000, PartitionBy::Hour);
+        EncodedFile { kind, bucket, rows, undated: false, bytes, crc32c }
     };
     let records = u64::try_from(end - start).unwrap();
     Finished {

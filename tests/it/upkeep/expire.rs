@@ -25,7 +25,7 @@ fn hour(hours: i64) -> DateTime<Utc> {
 }
 
 fn expire(store: &Store, before: i64) -> Expire<'_> {
-    Expire { store, dataset: DATASET, before: hour(before), undated: hour(0), reason: "old", writer: "test" }
+    Expire { store, dataset: DATASET, before: hour(before), reason: "old", writer: "test" }
 }
 
 /// The hours that have scored files, and how many.
@@ -72,6 +72,43 @@ async fn a_survey_changes_nothing_and_tells_what_would_go() {
     let told = expire(&store, 2).survey().await.unwrap();
     assert_eq!((told.found.files, told.found.scored, told.found.rejected, told.note), (2, 3, 1, None));
     assert_eq!((ledger_objects(&objects).await, paths(&objects, "scored").await), (before, files));
+}
+
+#[tokio::test]
+async fn a_survey_tells_what_an_expiry_had_left_undone_though_its_date_is_later() {
+    let (objects, store) = memory();
+    fill(&store).await;
+    let first_delete = {
+        let (objects, store) = memory();
+        fill(&store).await;
+        let (whole, calls) = faulty(&objects, None);
+        expire(&whole, 3).delete().await.unwrap();
+        calls.log().iter().position(|call| call.starts_with("delete")).unwrap()
+    };
+    let (cut, _) = faulty(&objects, Some(Fault { at: first_delete, after_effect: false, for_ever: true }));
+    expire(&cut, 3).delete().await.unwrap_err();
+    let told = expire(&store, 1).survey().await.unwrap();
+    assert!(told.found.files > 0 && told.finished == 1, "{told:?}");
+    assert!(audited(&objects).await.is_clean());
+    let done = expire(&store, 1).delete().await.unwrap();
+    assert_eq!((done.finished, done.found.files), (1, told.found.files));
+    assert_eq!(scored_hours(&objects).await, ["03"]);
+}
+
+#[tokio::test]
+async fn an_expiry_that_can_not_be_finished_is_taken_over_by_the_next_one() {
+    let (objects, store) = memory();
+    fill(&store).await;
+    commit(&store, 20, 30, &[(Scored, 1, &[20]), (Scored, 2, &[21])]).await;
+    objects.put(&names::claim(&lane(), 0), Bytes::from_static(b"{}").into()).await.unwrap();
+    let mut finished = vec![];
+    for before in [2, 3, 4, 5] {
+        commit(&store, 20 + before * 10, 30 + before * 10, &[(Scored, before - 1, &[20 + before * 10])]).await;
+        let told = expire(&store, before).delete().await.unwrap();
+        assert!(!told.found.kept.is_empty(), "the files of a claim that can't be read are kept: {told:?}");
+        finished.push(told.finished);
+    }
+    assert_eq!(finished, [0, 1, 1, 1], "and no more each time");
 }
 
 #[tokio::test]

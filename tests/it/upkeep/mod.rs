@@ -31,6 +31,8 @@ use crate::support::faulty::{Fault, Faulty};
 
 const DATASET: &str = "iris";
 const HOUR_MS: i64 = 3_600_000;
+/// Where rejects are filed that have no time of their own.
+const UNDATED: (FileKind, i64) = (FileKind::Rejected, 0);
 
 fn lane() -> LaneId {
     LaneId { dataset: DATASET.into(), generation: 0, partition: 0 }
@@ -62,6 +64,7 @@ fn segment(range: OffsetRange, files: &[(FileKind, i64, &[i64])]) -> Finished {
             kind: *kind,
             bucket: Bucket::of(hour * HOUR_MS, PartitionBy::Hour),
             rows,
+            undated: (*kind, *hour) == UNDATED,
             bytes,
             crc32c,
         });

@@ -151,8 +151,7 @@ async fn nothing_is_swept_where_the_way_through_the_ledger_is_broken() {
 
 async fn expire(store: &Store) -> std::result::Result<(), LakeError> {
     let before = DateTime::from_timestamp_millis(3 * HOUR_MS).unwrap();
-    let undated = DateTime::UNIX_EPOCH;
-    Expire { store, dataset: DATASET, before, undated, reason: "old", writer: "test" }.delete().await.map(drop)
+    Expire { store, dataset: DATASET, before, reason: "old", writer: "test" }.delete().await.map(drop)
 }
 
 #[tokio::test]
