@@ -12,7 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Claim, FileEntry, FileKind, LakeError, ledger, names};
+use super::{Claim, FileEntry, LakeError, ledger, names};
 use crate::offset::LaneId;
 
 /// A larger note isn't read; it would hold some 200,000 partitions.
@@ -194,7 +194,7 @@ impl Expiry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lake::{Counts, Kind};
+    use crate::lake::{Counts, FileKind, Kind};
 
     const HOUR: i64 = 3_600_000;
 

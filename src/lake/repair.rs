@@ -22,7 +22,7 @@ use super::{
     Claim, FileEntry, Store,
     audit::{
         AuditError, Depth, Lake,
-        claim::{Places, places},
+        claim::places,
         ledger::{self, Step},
     },
     expire,
@@ -163,10 +163,21 @@ impl Repair<'_> {
             return Ok(());
         };
         let Some(&bytes) = staged.get(&places.staged) else { return Ok(()) };
-        if self.lake.get(&places.file).await?.is_some() || self.lake.is_expired(id, claim, entry).await? {
+        if let Some(crc) = self.crc(&places.file).await? {
+            if crc != entry.crc32c {
+                self.leave(format!(
+                    "{} is damaged, and {} may be whole: it is kept. If it has {} bytes, delete the damaged one and repair \
+                     again",
+                    places.file, places.staged, entry.bytes
+                ));
+                needed.insert(places.staged);
+            }
             return Ok(());
         }
-        if bytes != entry.bytes || self.crc(&places).await?.is_some_and(|crc| crc != entry.crc32c) {
+        if self.lake.is_expired(id, claim, entry).await? {
+            return Ok(());
+        }
+        if bytes != entry.bytes || self.crc(&places.staged).await?.is_some_and(|crc| crc != entry.crc32c) {
             self.leave(format!("{}: its staged copy {} is not whole", places.file, places.staged));
         } else if self.store.publish(&places.staged, &places.file).await? == Published::Now {
             self.done.published.push(places.file.to_string());
@@ -176,12 +187,12 @@ impl Repair<'_> {
         Ok(())
     }
 
-    /// The checksum of what is staged; `None` if its writer has published it meanwhile.
-    async fn crc(&self, places: &Places) -> Result<Option<u32>, AuditError> {
-        let Some(found) = self.lake.get(&places.staged).await? else { return Ok(None) };
+    /// The checksum of a file; `None` if it isn't there, or has been published meanwhile.
+    async fn crc(&self, path: &Path) -> Result<Option<u32>, AuditError> {
+        let Some(found) = self.lake.get(path).await? else { return Ok(None) };
         let sum = |crc, chunk: bytes::Bytes| std::future::ready(Ok(crc32c::crc32c_append(crc, &chunk)));
         let crc = found.into_stream().try_fold(0, sum).await;
-        crc.map(Some).map_err(AuditError::store("read", &places.staged))
+        crc.map(Some).map_err(AuditError::store("read", path))
     }
 
     async fn sweep(&mut self, staged: Vec<Staged>, needed: &BTreeSet<Path>) {

@@ -113,6 +113,23 @@ async fn a_staged_file_that_is_not_whole_is_left_and_said_however_old_it_is() {
 }
 
 #[tokio::test]
+async fn a_staged_file_beside_a_damaged_one_is_kept_however_old_it_is() {
+    let (objects, store) = memory();
+    fill(&store).await;
+    let entry = ledger(&store).claim_at(0).await.unwrap().unwrap().files[0].clone();
+    let (staged, path) = (Path::from(entry.staged.as_str()), Path::from(entry.path.as_str()));
+    objects.rename(&path, &staged).await.unwrap();
+    put(&objects, &path).await;
+    let done = repair(&aged(&objects), DATASET, "test").await.unwrap();
+    let [why] = &done.left[..] else { panic!("{done:?}") };
+    assert!(why.contains(&entry.path) && why.contains(&entry.staged) && why.contains("is damaged"), "{why}");
+    assert_eq!((done.published.len(), done.swept), (0, 0));
+    objects.delete(&path).await.unwrap();
+    assert_eq!(repair(&aged(&objects), DATASET, "test").await.unwrap().published, [entry.path]);
+    assert!(audited(&objects).await.is_clean());
+}
+
+#[tokio::test]
 async fn stale_staging_is_swept_that_of_no_partition_too_and_fresh_staging_is_not() {
     let (objects, store) = memory();
     fill(&store).await;
