@@ -226,24 +226,20 @@ fn of_request(error: &RequestError) -> Cause {
     }
 }
 
-/// What stands in the partition can't be read.
+/// What stands in the partition can't be read; says what is in the way, as well as can be known.
 pub(super) fn undecodable(text: &str) -> Cause {
-    Cause { unreadable: true, ..in_the_way(text) }
-}
-
-/// Says what is in the way, as well as can be known.
-fn in_the_way(text: &str) -> Cause {
-    if text.contains("out of range integral type conversion") {
-        Cause::person(
-            format!("a record has a header without a value (null), which is not supported; {NOTHING_SKIPPED}"),
+    let (told, remedy) = if text.contains("out of range integral type conversion") {
+        (
+            "a record has a header without a value (null), which is not supported".into(),
             "let the producer write an empty header value, or start behind that record",
         )
     } else {
-        Cause::person(
-            format!("the broker's answer can't be decoded ({text}); {NOTHING_SKIPPED}"),
+        (
+            format!("the broker's answer can't be decoded ({text})"),
             "check the records there with another client, or start behind them",
         )
-    }
+    };
+    Cause { unreadable: true, ..Cause::person(format!("{told}; {NOTHING_SKIPPED}"), remedy) }
 }
 
 fn of_invalid_response(text: &str) -> Cause {

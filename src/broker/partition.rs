@@ -90,6 +90,12 @@ impl Partition {
         }
     }
 
+    /// The end of all that is written; beyond [`Partition::latest`] are the records of open transactions, and whatever
+    /// was written after the first of them.
+    pub async fn written(&self) -> Result<i64, BrokerError> {
+        self.offset_at(At::Written).await
+    }
+
     /// Where a reader begins.
     pub async fn start_offset(&self, start: Start) -> Result<i64, BrokerError> {
         match start {

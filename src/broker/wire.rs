@@ -54,7 +54,10 @@ pub(super) struct Leader {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum At {
     Earliest,
+    /// The end of what can be read: of the committed records.
     Latest,
+    /// The end of all that is written, records of open transactions among it.
+    Written,
     /// The first record at or after this time, in milliseconds since 1970, UTC.
     Time(i64),
 }
@@ -107,10 +110,11 @@ impl Wire {
     }
 
     pub(super) async fn offset(&self, topic: &str, partition: i32, at: At) -> Result<i64, Cause> {
-        let timestamp = match at {
-            At::Earliest => EARLIEST,
-            At::Latest => LATEST,
-            At::Time(time_ms) => time_ms,
+        let (timestamp, isolation) = match at {
+            At::Earliest => (EARLIEST, IsolationLevel::ReadCommitted),
+            At::Latest => (LATEST, IsolationLevel::ReadCommitted),
+            At::Written => (LATEST, IsolationLevel::ReadUncommitted),
+            At::Time(time_ms) => (time_ms, IsolationLevel::ReadCommitted),
         };
         let partition = ListOffsetsRequestPartition {
             partition_index: Int32(partition),
@@ -119,7 +123,7 @@ impl Wire {
         };
         let request = ListOffsetsRequest {
             replica_id: NORMAL_CONSUMER,
-            isolation_level: Some(IsolationLevel::ReadCommitted),
+            isolation_level: Some(isolation),
             topics: vec![ListOffsetsRequestTopic { name: String_(topic.into()), partitions: vec![partition] }],
         };
         let answer = self.0.request(request).await?;

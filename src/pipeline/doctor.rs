@@ -26,7 +26,7 @@ pub mod gap;
 /// How long a broker that says that there is more may send nothing; a lane waits longer before it stops.
 const SILENCE_LOOK: Duration = Duration::from_secs(5);
 /// Between two looks at a broker that sends nothing.
-const LOOK_WAIT: Duration = Duration::from_millis(100);
+const LOOKED_EVERY: Duration = Duration::from_millis(100);
 /// Partitions that are looked at once.
 const PATIENTS_AT_ONCE: usize = 8;
 
@@ -137,7 +137,16 @@ impl Doctor<'_> {
         }
         let Some(broker) = self.broker else { return Ok(()) };
         let partition = broker.partition(&self.settings.source.topic, patient.partition).await?;
+        // Asked first, so that what comes in meanwhile is not taken for something that is held back.
+        let written = partition.written().await?;
         let extent = Extent::of(&partition).await?;
+        if written > extent.latest {
+            let waiting = OffsetRange { start: extent.latest, end: written };
+            patient.notes.push(format!(
+                "an open transaction holds back {waiting}: they can be read when it ends, at the latest after its producer's \
+                 transaction.timeout.ms; if it does not end, find it with `kafka-transactions.sh find-hanging`"
+            ));
+        }
         (patient.earliest, patient.latest) = (Some(extent.earliest), Some(extent.latest));
         let position = match head {
             Some(head) => {
@@ -184,14 +193,14 @@ impl Doctor<'_> {
         }
         let began = Instant::now();
         loop {
-            let batch = partition.fetch(at, self.settings.broker.fetch_bytes_max, LOOK_WAIT).await?;
+            let batch = partition.fetch(at, self.settings.broker.fetch_bytes_max, LOOKED_EVERY).await?;
             if !batch.range.is_empty() {
                 return Ok(());
             }
             if began.elapsed() > SILENCE_LOOK {
                 return Err(LaneError::Silent { position: at, end: batch.high_watermark });
             }
-            tokio::time::sleep(LOOK_WAIT).await;
+            tokio::time::sleep(LOOKED_EVERY).await;
         }
     }
 

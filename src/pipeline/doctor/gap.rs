@@ -5,7 +5,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use super::{Doctor, LOOK_WAIT};
+use super::{Doctor, LOOKED_EVERY};
 use crate::{
     broker::{BrokerError, BrokerErrorKind, Partition},
     lake::{Claim, LakeError, Outcome},
@@ -149,7 +149,7 @@ pub(super) async fn first_readable(partition: &Partition, range: OffsetRange) ->
             if at >= range.end {
                 return Ok(Found::Nothing);
             }
-            match partition.fetch(at, ONE_BATCH, LOOK_WAIT).await {
+            match partition.fetch(at, ONE_BATCH, LOOKED_EVERY).await {
                 Ok(batch) => match batch.records.first() {
                     Some(first) if first.offset < range.end => return Ok(Found::At(first.offset)),
                     Some(_) => return Ok(Found::Nothing),

@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use alluvium::{lake::FileKind, record::Record};
+use alluvium::{
+    lake::{FileKind, Store},
+    pipeline::doctor::{Doctor, State},
+    record::Record,
+};
 
 use super::told_by_python;
 use crate::{
@@ -125,6 +129,12 @@ async fn of_transactions_the_committed_records_land_and_the_others_never() {
     let summary = batch(by_batch.clone()).await;
     assert_eq!((summary.failures, summary.remaining), (vec![], 0));
     proof.lake(&objects(&by_batch), &sent).await;
+    // The doctor tells why the partition seems to end before its last record.
+    let store = Store::open(&by_batch.lake.url).unwrap();
+    let doctor = Doctor { settings: &by_batch, store: &store, broker: Some(&stage.broker), writer: "test" };
+    let patients = doctor.look(Some(&[0])).await.unwrap();
+    assert_eq!(patients[0].state, State::Well, "{patients:?}");
+    assert!(patients[0].notes.iter().any(|note| note.starts_with("an open transaction holds back [")), "{patients:?}");
     stage.leave().await;
 }
 
