@@ -15,7 +15,7 @@ use crate::{
 
 const ROLL: Roll = Roll { rows_max: 1000, bytes_max: 1 << 30, age_max: Duration::from_secs(30) };
 const BEGIN: Mark = Mark { position: 0, seen: None };
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const MEMORY: usize = 64 << 20;
 const RECORD_BYTES_MAX: usize = 1 << 20;
 
