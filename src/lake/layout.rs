@@ -27,6 +27,10 @@ use crate::record::{Decoded, ModelRef, Record, Reject, Scores};
 /// The most rows that a row group holds; a segment's memory while it grows is mostly one row group per file.
 const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
 
+/// The buffer for a column's differences, of which a page fills some kilobytes; the rest is never touched, and so takes no
+/// memory.
+const DELTA_BUFFER: usize = 1 << 20;
+
 /// What every lane's segments have in common.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -77,6 +81,11 @@ impl Layout {
             FileKind::Scored => &self.scored,
             FileKind::Rejected => &self.rejected,
         }
+    }
+
+    /// What a file that is being written says it takes, and hardly touches.
+    pub(super) fn untouched(&self, kind: FileKind) -> usize {
+        self.schema(kind).fields().iter().filter(|field| is_ascending(field)).count() * DELTA_BUFFER
     }
 
     pub(super) fn options(&self, kind: FileKind) -> ArrowWriterOptions {
@@ -213,6 +222,11 @@ fn header_item() -> Arc<Field> {
     Arc::new(Field::new("item", DataType::Struct(header_fields()), false))
 }
 
+/// Mostly by one; such a column is written as differences.
+fn is_ascending(field: &Field) -> bool {
+    matches!(field.data_type(), DataType::Int64 | DataType::Timestamp(..))
+}
+
 fn writer_options(schema: &Schema, compression: Compression) -> ArrowWriterOptions {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("alluvium ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -229,8 +243,7 @@ fn writer_options(schema: &Schema, compression: Compression) -> ArrowWriterOptio
             DataType::Float32 | DataType::Float64 => {
                 properties = properties.set_column_dictionary_enabled(column, false);
             }
-            // Ascending, mostly by one.
-            DataType::Int64 | DataType::Timestamp(..) => {
+            _ if is_ascending(field) => {
                 properties = properties
                     .set_column_dictionary_enabled(column.clone(), false)
                     .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);

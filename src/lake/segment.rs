@@ -36,6 +36,8 @@ struct OpenFile {
     writer: ArrowWriter<Vec<u8>>,
     rows: u64,
     undated: bool,
+    /// Of what the writer says it takes.
+    untouched: usize,
 }
 
 /// A segment ready to be committed.
@@ -93,7 +95,7 @@ impl Segment {
     /// Bytes held in memory, encoded or about to be.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.files.values().map(|file| file.writer.memory_size() + file.writer.inner().len()).sum()
+        self.files.values().map(OpenFile::memory).sum()
     }
 
     /// Takes a batch in, or as much of it as fits into the segment's limit of hours: what is left over comes back, and
@@ -211,7 +213,11 @@ impl OpenFile {
     fn new(layout: &Layout, kind: FileKind) -> Result<Self, LakeError> {
         let writer = ArrowWriter::try_new_with_options(vec![], layout.schema(kind).clone(), layout.options(kind));
         let writer = writer.map_err(|source| LakeError::Encode { what: "a new file", source })?;
-        Ok(Self { writer, rows: 0, undated: false })
+        Ok(Self { writer, rows: 0, undated: false, untouched: layout.untouched(kind) })
+    }
+
+    fn memory(&self) -> usize {
+        self.writer.memory_size().saturating_sub(self.untouched) + self.writer.inner().len()
     }
 
     fn write(&mut self, rows: &RecordBatch) -> Result<(), LakeError> {

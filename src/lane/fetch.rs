@@ -21,7 +21,7 @@ const MEMORY_PER_FETCHED_BYTE: usize = 4;
 /// A record's own structures, beside its bytes.
 const MEMORY_PER_RECORD: usize = 160;
 /// What a batch may open in its segment: a file's columns take this much before they hold a row, mostly dictionaries.
-const MEMORY_PER_BATCH: usize = 128 << 10;
+pub(super) const MEMORY_PER_BATCH: usize = 192 << 10;
 /// How long the broker may send nothing although it says that there is more.
 const SILENCE_MAX: Duration = Duration::from_mins(1);
 

@@ -311,3 +311,15 @@ async fn the_offset_of_a_change_is_counted_and_shown() {
         assert!(page.contains(line), "`{line}` is missing in:\n{page}");
     }
 }
+
+#[tokio::test]
+async fn a_new_segment_takes_no_more_than_what_was_set_aside_for_its_first_batch() {
+    for rows in [1, 400] {
+        let works = works(1, RECORD_BYTES_MAX).await;
+        let id = LaneId { dataset: "iris".into(), generation: 0, partition: 0 };
+        let mut segment = Segment::new(id, works.layout.clone(), 0);
+        works.append(&mut segment, Work::Fetched(fetched(0, 0..rows).unwrap()), 0).unwrap();
+        let set_aside = fetch::MEMORY_PER_BATCH;
+        assert!((1..=set_aside).contains(&segment.memory()), "{} of {set_aside}", segment.memory());
+    }
+}
