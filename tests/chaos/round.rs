@@ -2,6 +2,8 @@
 //!
 //! Owns: the order of things. Does not own: any of the things.
 
+mod members;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -24,9 +26,9 @@ use uuid::Uuid;
 use super::{
     broker::TestBroker,
     duckdb::{Judge, Watcher},
-    lake::{Heads, TestLake, pipeline_file},
+    lake::{Heads, TestLake, pipeline_file, pipeline_files},
     load::{Load, Log, Truth},
-    plan::{BrokerFault, Ending, Event, Moment, Name, Plan, Role, StoreFault, What},
+    plan::{BrokerFault, Ending, Event, Moment, Name, Plan, Role, Share, StoreFault, What},
     process::Program,
     reader::{self, Watched},
     store::S3Server,
@@ -106,7 +108,8 @@ impl<'a> Round<'a> {
         let client = broker.connect().await?;
         client.create_topic(&topic, plan.partitions, 1).await?;
         let pipeline = folder.join("pipeline.toml");
-        std::fs::write(&pipeline, pipeline_file(&broker.address(), &topic, &lake.url, &plan))?;
+        std::fs::write(&pipeline, pipeline_file(&broker.address(), &topic, "", &lake.url, &plan))?;
+        let shares = pipeline_files(&broker.address(), &topic, &lake.url, &plan, folder)?;
         let mut program = stand.program.clone();
         program.environment.extend(lake.s3.iter().flat_map(S3Server::environment));
         let (allowed, gate) = watch::channel(plan.lead);
@@ -115,7 +118,7 @@ impl<'a> Round<'a> {
         let sending = load.send(client.clone(), topic.clone(), plan.partitions, sent.clone(), gate);
         Ok(Self {
             heads: Heads::new(&lake, plan.partitions),
-            workers: Workers::new(program.clone(), pipeline.clone(), folder),
+            workers: Workers::new(program.clone(), shares, folder),
             sending: Some(AbortOnDropHandle::new(tokio::spawn(sending))),
             tally: Tally { rounds: 1, ..Tally::default() },
             folder: folder.to_owned(),
@@ -195,9 +198,10 @@ impl<'a> Round<'a> {
         self.allowed.send_replace(event.committed + self.plan.lead);
         self.reach(event.committed).await?;
         let claimant = self.wait_for(event.moment).await?;
+        let whom = |worker| claimant.map_or_else(|| self.workers.someone(worker), Ok);
         match event.what {
             What::Kill { worker, down_ms, again_after_ms } => {
-                let worker = claimant.unwrap_or(worker);
+                let worker = whom(worker)?;
                 self.kill(&[worker], down_ms).await?;
                 if let Some(after_ms) = again_after_ms {
                     sleep(Duration::from_millis(after_ms)).await;
@@ -205,10 +209,14 @@ impl<'a> Round<'a> {
                 }
                 Ok(())
             }
-            What::KillAll { down_ms } => self.kill(&self.everyone(), down_ms).await,
-            What::Terminate { worker, down_ms } => self.terminate(worker, down_ms).await,
+            What::KillAll { down_ms } => self.kill(&self.workers.present(), down_ms).await,
+            What::Terminate { worker, down_ms } => self.terminate(self.workers.someone(worker)?, down_ms).await,
+            What::Fall { worker } => self.fall(whom(worker)?).await,
+            What::HandOver { worker } => self.hand_over(whom(worker)?).await,
+            What::Join { role } => self.join(role).await,
+            What::Leave { worker } => self.leave(whom(worker)?).await,
             What::Freeze { worker, others_commit, longer_ms } => {
-                self.freeze(claimant.unwrap_or(worker), others_commit, longer_ms).await
+                self.freeze(whom(worker)?, others_commit, longer_ms).await
             }
             What::Broker { how, for_ms, kill } => self.broker_outage(how, for_ms, kill).await,
             What::Store { how, for_ms, kill } => self.store_outage(how, for_ms, kill).await,
@@ -227,11 +235,7 @@ impl<'a> Round<'a> {
             tokio::task::yield_now().await;
         }
         let newest = self.heads.claims.get(before..).and_then(<[_]>::last);
-        Ok(newest.and_then(|(writer, _)| self.workers.who_wrote(writer)))
-    }
-
-    fn everyone(&self) -> Vec<usize> {
-        (0..self.workers.count()).collect()
+        Ok(newest.and_then(|claim| self.workers.who_wrote(&claim.writer)))
     }
 
     pub async fn kill(&mut self, whom: &[usize], down_ms: u64) -> anyhow::Result<()> {
@@ -245,7 +249,9 @@ impl<'a> Round<'a> {
         for &worker in whom {
             pids.push(self.workers.restart(worker)?);
         }
-        if waiting && whom.len() == self.workers.count() && !self.workers.outage {
+        // In a group they wait for a session too.
+        let at_once = self.plan.share != Share::Group && !self.workers.outage;
+        if waiting && whom.len() == self.workers.count() && at_once {
             self.restarts.push((pids, now_ms));
         }
         Ok(())
@@ -260,8 +266,8 @@ impl<'a> Round<'a> {
 
     /// Holds a worker still until others have done its work, then lets it go on as if nothing had happened.
     async fn freeze(&mut self, worker: usize, others_commit: usize, longer_ms: u64) -> anyhow::Result<()> {
-        if self.workers.count() == 1 {
-            self.workers.hire(Role::Stream)?;
+        if self.workers.present().len() == 1 {
+            self.join(Role::Stream).await?;
         }
         if !self.workers.freeze(worker).await? {
             return Ok(());
@@ -313,7 +319,7 @@ impl<'a> Round<'a> {
         let half = Duration::from_millis(for_ms / 2);
         sleep(half).await;
         if kill {
-            self.kill(&self.everyone(), 0).await?;
+            self.kill(&self.workers.present(), 0).await?;
         }
         sleep(half).await;
         Ok(())
@@ -351,7 +357,7 @@ impl<'a> Round<'a> {
     }
 
     async fn end_workers(&mut self) -> anyhow::Result<()> {
-        for worker in self.everyone() {
+        for worker in self.workers.present() {
             match self.plan.ending {
                 Ending::Kill => self.workers.kill(worker).await.map(drop)?,
                 Ending::Terminate => self.workers.end(worker).await?,
@@ -390,14 +396,14 @@ impl<'a> Round<'a> {
     async fn read_logs(&mut self) -> anyhow::Result<()> {
         self.heads.committed().await?;
         self.tally.recoveries_ms = self.restarts.iter().filter_map(|(pids, at)| self.recovery(pids, *at)).collect();
-        self.tally.fences = self.workers.read_logs()?;
+        let told = self.workers.read_logs()?;
+        (self.tally.fences, self.tally.rebalances) = (told.fences, told.generations.len() as u64);
         Ok(())
     }
 
     /// From a restart to the first claim of any of these processes; none, if they were killed before.
     fn recovery(&self, pids: &[u32], at: i64) -> Option<u64> {
-        let theirs = |writer: &str| pids.iter().any(|pid| writer.starts_with(&format!("{pid}-")));
-        let claims = self.heads.claims.iter().filter(|(writer, _)| theirs(writer));
-        claims.map(|(_, committed)| (committed - at).unsigned_abs()).min()
+        let theirs = self.heads.claims.iter().filter(|claim| pids.iter().any(|pid| claim.is_by(*pid)));
+        theirs.map(|claim| (claim.at_ms - at).unsigned_abs()).min()
     }
 }
