@@ -8,6 +8,7 @@ mod cause;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
+mod group;
 mod link;
 mod partition;
 mod wire;
@@ -24,6 +25,7 @@ use self::{
 };
 pub use self::{
     error::{BrokerError, BrokerErrorKind, Place},
+    group::{GroupProtocol, GroupSettings, GroupStatus, Member, Rebalance, Revocation, TopicPartition, Turn},
     partition::{Compression, Partition},
 };
 
