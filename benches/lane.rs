@@ -42,6 +42,8 @@ use rskafka::client::{
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+/// As the demo's pipeline has it.
+const TOPIC: &str = "iris";
 const PARTITIONS: i32 = 4;
 const RECORDS: u64 = 1_000_000;
 const ROUNDS: usize = 3;
@@ -142,9 +144,9 @@ impl Drop for BrokerProcess {
 async fn fill(broker: &str, records: u64) -> anyhow::Result<u64> {
     let settings = demo_settings(broker, Path::new("lake"));
     let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
-    broker.create_topic(&settings.source.topic, PARTITIONS, 1).await?;
+    broker.create_topic(TOPIC, PARTITIONS, 1).await?;
     let feed = Feed {
-        topic: settings.source.topic.clone(),
+        topic: TOPIC.to_owned(),
         source: Source::Iris,
         seed: 1,
         count: records,
@@ -165,7 +167,7 @@ async fn bare(broker: &str) -> anyhow::Result<Measured> {
     let client = ClientBuilder::new(settings.source.brokers.clone()).build().await?;
     let mut clients = vec![];
     for partition in 0..PARTITIONS {
-        clients.push(client.partition_client(&settings.source.topic, partition, UnknownTopicHandling::Error).await?);
+        clients.push(client.partition_client(TOPIC, partition, UnknownTopicHandling::Error).await?);
     }
     let bytes_max = settings.broker.fetch_bytes_max;
     let wait_ms = i32::try_from(settings.broker.fetch_wait_max.as_millis())?;
