@@ -4,14 +4,24 @@
 //! Does not own: what is done with a partition, nor how far the lake is; a hand-over that comes late or never costs
 //! work and no record.
 
+mod assign;
+mod classic;
+pub(in crate::broker) mod codec;
+mod coordinator;
+pub(in crate::broker) mod messages;
+mod offsets;
+mod seat;
 mod status;
+mod subscription;
+mod topics;
+mod trouble;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer};
 use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, timeout},
 };
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -19,10 +29,17 @@ use tokio_util::{
 };
 
 pub use self::status::{GroupStatus, Rebalance};
-use super::{Broker, BrokerError};
+use self::{
+    classic::Classic,
+    coordinator::Coordinator,
+    seat::{Outlets, Reached, Seat},
+};
+use super::{Broker, BrokerError, error::Place};
 
 /// A holder that leaves so many turns lying works on nothing any more: the heartbeats wait for it, and the session ends.
 const TURNS_WAITING_MAX: usize = 64;
+/// A coordinator that takes longer to hear of it finds out by itself.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// How this worker takes part in a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,18 +98,45 @@ pub struct Revocation {
 pub struct Member {
     turns: mpsc::Receiver<Result<Turn, BrokerError>>,
     status: watch::Receiver<Arc<GroupStatus>>,
-    _task: Option<AbortOnDropHandle<()>>,
+    reached: Arc<Reached>,
+    /// Says to leave, and whether for good.
+    leave: Option<oneshot::Sender<bool>>,
+    task: AbortOnDropHandle<()>,
 }
 
 impl Broker {
     /// Joins the group, with all `topics` that this worker reads; a change of theirs is told to the group.
     #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "it moves into the task")]
     pub fn join_group(&self, settings: GroupSettings, topics: watch::Receiver<Arc<[Arc<str>]>>) -> Member {
-        let (_status, status) = watch::channel(Arc::new(GroupStatus::new(&settings)));
-        let (turn, turns) = mpsc::channel(TURNS_WAITING_MAX);
-        drop((turn, topics));
-        Member { turns, status, _task: None }
+        let (status, seen) = watch::channel(Arc::new(GroupStatus::new(&settings)));
+        let (turns, taken) = mpsc::channel(TURNS_WAITING_MAX);
+        let (leave, told_to_leave) = oneshot::channel();
+        let reached = Arc::new(Reached::default());
+        let coordinator = Coordinator::new(Arc::clone(&self.link), settings.name.clone());
+        let outlets = Outlets { turns, status, reached: Arc::clone(&reached) };
+        let seat = Seat::new(settings, topics, outlets);
+        let task = tokio::spawn(attend(Classic::new(seat, coordinator), told_to_leave));
+        Member { turns: taken, status: seen, reached, leave: Some(leave), task: AbortOnDropHandle::new(task) }
+    }
+}
+
+/// Takes part until it is told to leave, or can't.
+async fn attend(mut member: Classic, told_to_leave: oneshot::Receiver<bool>) {
+    let outcome = tokio::select! {
+        // Nobody is left to tell it: the task is about to be aborted.
+        Ok(for_good) = told_to_leave => Ok(for_good),
+        Err(cause) = member.run() => Err(cause),
+    };
+    match outcome {
+        Ok(for_good) => {
+            if let Err(trouble) = member.leave(for_good).await {
+                tracing::info!(?trouble, "the group was not told; it will notice when the session ends");
+            }
+        }
+        Err(cause) => {
+            let error = cause.of_group(&member.seat.settings.name).at("take part in the group", Place::default());
+            member.seat.fail(error).await;
+        }
     }
 }
 
@@ -101,14 +145,14 @@ impl Member {
     pub async fn next(&mut self) -> Result<Turn, BrokerError> {
         match self.turns.recv().await {
             Some(turn) => turn,
-            // The task ends with an error, which has been told.
+            // The task has ended with an error, which was told.
             None => std::future::pending().await,
         }
     }
 
     /// Notes how far a partition is in the lake, for people and tools: it is committed to the group before long.
     pub fn reached(&self, partition: TopicPartition, offset: i64) {
-        drop((partition, offset));
+        self.reached.note(partition, offset);
     }
 
     #[must_use]
@@ -118,22 +162,24 @@ impl Member {
 
     /// Leaves at once, so that the others needn't wait for the session to end. A member with an instance name stays in
     /// the group, as it will be back, unless it is `for_good`.
-    pub async fn leave(self, for_good: bool) {
-        let _ = for_good;
-        std::future::ready(()).await;
+    pub async fn leave(mut self, for_good: bool) {
+        let told = self.leave.take().map(|leave| leave.send(for_good));
+        if told.is_some_and(|told| told.is_ok()) && timeout(LEAVE_MAX, &mut self.task).await.is_err() {
+            tracing::info!("the group was not told in time; it will notice when the session ends");
+        }
     }
 
     /// One that hands on what it is given, without a broker.
     #[cfg(test)]
     pub(crate) fn scripted(turns: mpsc::Receiver<Result<Turn, BrokerError>>) -> Self {
         let (_status, status) = watch::channel(Arc::new(GroupStatus::default()));
-        Self { turns, status, _task: None }
+        let task = AbortOnDropHandle::new(tokio::spawn(async {}));
+        Self { turns, status, reached: Arc::default(), leave: None, task }
     }
 }
 
 impl Revocation {
     /// The token is cancelled when the partitions are given up.
-    #[cfg_attr(not(test), expect(dead_code, reason = "until the member hands them out"))]
     pub(crate) fn new(partitions: Vec<TopicPartition>, by: Instant) -> (Self, CancellationToken) {
         let token = CancellationToken::new();
         (Self { partitions, by, given_up: token.clone().drop_guard() }, token)

@@ -1,0 +1,4 @@
+//! Consumer groups: members alone, without a pipeline behind them.
+
+mod hands;
+mod member;
