@@ -19,7 +19,7 @@ use crate::{
     config::{self, ConfigError, Fault},
     lake::{LakeSettings, Store},
     model::Model,
-    pipeline::Settings,
+    pipeline::{Flow, Settings},
     telemetry::{chain, progress::count},
 };
 
@@ -85,20 +85,31 @@ pub(super) async fn model(settings: &Settings) -> Answer {
 
 /// Each question needs the answer to the one before.
 async fn ask_broker(settings: &Settings, report: &mut Report<'_>) -> io::Result<()> {
-    let (brokers, topic) = (&settings.source.brokers, &settings.source.topic);
+    let brokers = &settings.source.brokers;
     let broker = match Broker::connect(brokers, settings.broker).await {
         Ok(broker) => broker,
         Err(error) => return report.add("broker", Err(chain(&error))),
     };
     report.add("broker", Ok(format!("reached through {}", brokers.join(", "))))?;
-    let partitions = match broker.partitions(topic).await {
-        Ok(partitions) => partitions,
+    let found = match settings.flows.at(&broker).await {
+        Ok(found) => found,
         Err(error) => return report.add("topic", Err(chain(&error))),
     };
-    report.add("topic", Ok(format!("{topic} has {}", plural(partitions.len() as u64, "partition"))))?;
-    let offsets = offsets(&broker, topic, &partitions).await;
-    let told = offsets.map(|offsets| format!("all have leaders, and keep {}", plural(offsets, "offset")));
-    report.add("partitions", told.map_err(|error| chain(&error)))
+    for topic in &found.misnamed {
+        let told = "its name can't be a dataset's, so a run leaves it out; write a `dataset` with `{topic}` in it";
+        report.add("topic", Err(format!("{topic}: {told}")))?;
+    }
+    if found.flows.is_empty() {
+        report.add("topic", Err("the broker has none that fits `topics`".into()))?;
+    }
+    for (Flow { topic, dataset }, partitions) in &found.flows {
+        let to = if settings.flows.are_many() { format!(", and lands in {dataset}") } else { String::new() };
+        report.add("topic", Ok(format!("{topic} has {}{to}", plural(partitions.len() as u64, "partition"))))?;
+        let offsets = offsets(&broker, topic, partitions).await;
+        let told = offsets.map(|offsets| format!("all have leaders, and keep {}", plural(offsets, "offset")));
+        report.add("partitions", told.map_err(|error| chain(&error)))?;
+    }
+    Ok(())
 }
 
 /// How many offsets the partitions keep; a partition without a leader is an error.

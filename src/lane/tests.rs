@@ -32,7 +32,6 @@ async fn works(version: u32, record_bytes_max: usize) -> Arc<Works> {
     let decoder = Decoder::new(&decode);
     let lake = LakeSettings {
         url: String::new(),
-        dataset: "iris".into(),
         generation: 0,
         partition_by: PartitionBy::Hour,
         compression: Compression::Zstd,
@@ -60,7 +59,7 @@ async fn promoting_lane(store: &Store, roll: Roll, until: Option<i64>) -> (Lane,
         ledger: Ledger::new(store.clone(), id, "test".into()),
         works,
         cpu: Arc::new(Semaphore::new(1)),
-        fetch: FetchSettings { bytes_max: 1, wait_max: Duration::ZERO, memory: memory.clone() },
+        fetch: FetchSettings { bytes_max: Arc::new(1.into()), wait_max: Duration::ZERO, memory: memory.clone() },
         roll,
         until,
         stop: CancellationToken::new(),

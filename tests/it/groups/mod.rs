@@ -1,6 +1,8 @@
-//! Groups: workers that share a topic, on the embedded broker and on Apache Kafka.
+//! Consumer groups: members alone, and the real program's workers.
 
 #[cfg(unix)]
 mod crew;
+mod hands;
 #[cfg(unix)]
 mod kafka;
+mod member;
