@@ -72,6 +72,9 @@ pub struct Args {
     /// Where the rounds have their folders; the system's temporary folder if not given
     #[arg(long, value_name = "PATH")]
     folder: Option<PathBuf>,
+    /// Leave every round's folder where it is, and not only those of rounds that failed
+    #[arg(long)]
+    pub keep: bool,
     #[command(flatten)]
     libtest: Libtest,
 }

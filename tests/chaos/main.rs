@@ -73,10 +73,10 @@ async fn campaign(args: &Args) -> anyhow::Result<Tally> {
     println!("{} rounds from seed {}", names.len(), args.seed);
     let mut tally = Tally::default();
     for name in names {
-        tally += play(&mut stand, name, &folder).await;
+        tally += play(&mut stand, name, &folder, args.keep).await;
     }
     tell(&tally, args)?;
-    tally.judge()?;
+    tally.judge(args.brokers.is_some())?;
     // Rounds that failed are kept in it, and keep it.
     let _kept = std::fs::remove_dir(&folder);
     Ok(tally)
@@ -102,7 +102,7 @@ fn stand(args: &Args) -> anyhow::Result<Stand> {
 }
 
 /// One round, and a line about it; a round that failed leaves its folder behind.
-async fn play(stand: &mut Stand, name: Name, folder: &Path) -> Tally {
+async fn play(stand: &mut Stand, name: Name, folder: &Path, keep: bool) -> Tally {
     let began = Instant::now();
     let folder = folder.join(name.to_string());
     let (mut tally, verdict) = round::play(stand, name, &folder).await;
@@ -116,8 +116,10 @@ async fn play(stand: &mut Stand, name: Name, folder: &Path) -> Tally {
     match verdict {
         Ok(()) => {
             println!("{line}  ok");
-            // What can't be removed is no fault of the round.
-            let _left_behind = std::fs::remove_dir_all(&folder);
+            if !keep {
+                // What can't be removed is no fault of the round.
+                let _left_behind = std::fs::remove_dir_all(&folder);
+            }
         }
         Err(error) => {
             tally.failed = 1;

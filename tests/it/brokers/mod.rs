@@ -40,6 +40,6 @@ async fn told_by<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, arguments: impl In
 }
 
 /// Runs a script that is given the stage's brokers and topic.
-pub async fn told_by_python(python: &std::path::Path, script: &str, stage: &Stage) -> String {
+async fn told_by_python(python: &std::path::Path, script: &str, stage: &Stage) -> String {
     told_by(python, ["-c", script, &stage.brokers, &stage.topic]).await
 }

@@ -7,9 +7,11 @@ use alluvium::broker::{EmbeddedBroker, EmbeddedStorage};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
-use super::crew::{Worker, share_evenly};
+use super::{
+    crew::{Worker, share_evenly},
+    told_by,
+};
 use crate::{
-    brokers::told_by_python,
     matrix::{send_mixed, visible_in},
     support::{
         admin::Admin,
@@ -226,7 +228,7 @@ struct Member {
 }
 
 async fn viewed(python: &Path, stage: &Stage) -> View {
-    serde_json::from_str(&told_by_python(python, VIEW, stage).await).unwrap()
+    serde_json::from_str(&told_by(python, ["-c", VIEW, &stage.brokers, &stage.topic]).await).unwrap()
 }
 
 async fn lag_is(python: &Path, stage: &Stage, lag: usize) {
