@@ -67,7 +67,8 @@ impl TestBroker {
             fetch_bytes_max: 1 << 20,
             fetch_wait_max: Duration::from_millis(10),
         };
-        Ok(Broker::connect(&[self.address()], limits).await?)
+        let brokers: Vec<_> = self.address().split(',').map(str::to_owned).collect();
+        Ok(Broker::connect(&brokers, limits).await?)
     }
 
     /// A named broker can't be broken.
