@@ -8,6 +8,7 @@ mod assign;
 mod classic;
 pub(in crate::broker) mod codec;
 mod coordinator;
+mod describe;
 pub(in crate::broker) mod messages;
 mod offsets;
 mod seat;
@@ -28,11 +29,14 @@ use tokio_util::{
     task::AbortOnDropHandle,
 };
 
-pub use self::status::{GroupStatus, Rebalance};
 use self::{
     classic::Classic,
     coordinator::Coordinator,
     seat::{Outlets, Reached, Seat},
+};
+pub use self::{
+    describe::{GroupSeen, PeerSeen},
+    status::{GroupStatus, Rebalance},
 };
 use super::{Broker, BrokerError, error::Place};
 

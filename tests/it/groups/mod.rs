@@ -1,4 +1,8 @@
-//! Consumer groups: members alone, without a pipeline behind them.
+//! Consumer groups: members alone, and whole pipelines that share a topic.
 
 mod hands;
 mod member;
+mod pipeline;
+#[cfg(unix)]
+mod steps;
+mod topics;
