@@ -10,13 +10,15 @@ use std::{
     time::Duration,
 };
 
-use rskafka::client::error::ProtocolError;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use rskafka::{client::error::ProtocolError, protocol::traits::WriteError};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
     super::cause::Cause,
+    TopicPartition,
     assign::{Members, Plan, assign},
     coordinator::Coordinator,
+    members::{Pause, ask_max, millis, rebalance_timeout, recover, refused},
     messages::{Heartbeat, JoinGroup, Joined, LeaveGroup, SyncGroup},
     offsets::commit_offsets,
     seat::Seat,
@@ -27,10 +29,6 @@ use super::{
 
 /// How often the member that leads looks whether topics have more partitions now.
 const TOPICS_ASKED_EVERY: Duration = Duration::from_secs(5);
-/// How many of a session's heartbeats may fail before the session is over.
-pub(super) const TRIES_A_SESSION: u32 = 3;
-const PAUSE_FIRST: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Partitions by topic, as the broker has them.
 type Partitions = BTreeMap<Arc<str>, Vec<i32>>;
@@ -63,47 +61,18 @@ impl Classic {
 
     /// Generation after generation, until only a person can help.
     pub(super) async fn run(&mut self) -> Result<Infallible, Cause> {
-        let mut pause = PAUSE_FIRST;
+        let mut pause = Pause::default();
         loop {
-            let trouble = match self.generation().await {
-                Ok(()) => {
-                    pause = PAUSE_FIRST;
-                    continue;
-                }
-                Err(trouble) => trouble,
-            };
-            let at_once = matches!(trouble, Trouble::Named);
-            self.recover(trouble).await?;
-            if !at_once {
-                sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
-            }
-        }
-    }
-
-    async fn recover(&mut self, trouble: Trouble) -> Result<(), Cause> {
-        match trouble {
-            Trouble::Named => {}
-            Trouble::Again => self.seat.rebalance("the group formed anew"),
-            Trouble::Expelled { why, forgotten } => self.expelled(why, forgotten).await,
-            Trouble::Person(cause) => return Err(cause),
-            Trouble::Passing(cause) => {
-                tracing::info!(group = self.seat.settings.name, cause = cause.text, "the coordinator is asked again");
-                self.coordinator.moved();
-                if let Err(Trouble::Expelled { why, forgotten }) = self.seat.session_over() {
-                    self.expelled(why, forgotten).await;
+            match self.generation().await {
+                Ok(()) => pause = Pause::default(),
+                // It was told the name to join by, and does.
+                Err(Trouble::Named) => {}
+                Err(trouble) => {
+                    recover(&mut self.seat, &mut self.coordinator, trouble, NO_GENERATION).await?;
+                    pause.wait().await;
                 }
             }
         }
-        Ok(())
-    }
-
-    async fn expelled(&mut self, why: String, forgotten: bool) {
-        self.seat.generation = NO_GENERATION;
-        if forgotten {
-            self.seat.member.clear();
-        }
-        self.seat.lose(why).await;
     }
 
     /// One generation: joins, takes what is given, and keeps it until the group forms anew.
@@ -127,7 +96,7 @@ impl Classic {
         let request = JoinGroup {
             speaker: self.seat.speaker(),
             session_ms: millis(settings.session_timeout),
-            rebalance_ms: millis(rebalance_timeout(settings.handover_max, settings.heartbeat_every)),
+            rebalance_ms: millis(rebalance_timeout(settings)),
             protocol_type: PROTOCOL_TYPE,
             protocol: PROTOCOL,
             metadata: &metadata,
@@ -171,7 +140,7 @@ impl Classic {
 
     async fn partitions(&mut self, topics: &BTreeSet<Arc<str>>) -> Result<Partitions, Trouble> {
         let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
-        let limit = self.ask_max();
+        let limit = ask_max(&self.seat, &self.coordinator);
         let told = self.coordinator.ask(AskTopics(&names), limit).await?.0;
         let mut partitions = Partitions::new();
         for Topic { error, name, partitions: of_topic, .. } in told {
@@ -184,11 +153,10 @@ impl Classic {
         Ok(partitions)
     }
 
-    async fn sync(&mut self, plan: Plan) -> Result<BTreeSet<super::TopicPartition>, Trouble> {
+    async fn sync(&mut self, plan: Plan) -> Result<BTreeSet<TopicPartition>, Trouble> {
         let shares = plan.shares.into_iter().map(|(member, share)| Ok((member, write_assignment(&share)?)));
-        let assignments: Vec<_> = shares
-            .collect::<Result<_, rskafka::protocol::traits::WriteError>>()
-            .map_err(|error| Cause::senseless(&error.to_string()))?;
+        let assignments: Vec<_> =
+            shares.collect::<Result<_, WriteError>>().map_err(|error| Cause::senseless(&error.to_string()))?;
         let request = SyncGroup {
             speaker: self.seat.speaker(),
             protocol_type: PROTOCOL_TYPE,
@@ -230,7 +198,7 @@ impl Classic {
     /// Whether to join again.
     async fn beat(&mut self) -> Result<bool, Trouble> {
         self.seat.session_over()?;
-        let limit = self.ask_max();
+        let limit = ask_max(&self.seat, &self.coordinator);
         let asked = Instant::now();
         let told = match self.coordinator.ask(Heartbeat(self.seat.speaker()), limit).await {
             Ok(told) => refused(told.error),
@@ -273,14 +241,9 @@ impl Classic {
                 self.seat.rebalance("topics have other partitions now");
                 Ok(true)
             }
-            Ok(_) => Ok(false),
-            Err(Trouble::Passing(_)) => Ok(false),
+            Ok(_) | Err(Trouble::Passing(_)) => Ok(false),
             Err(trouble) => Err(trouble),
         }
-    }
-
-    fn ask_max(&self) -> Duration {
-        (self.seat.settings.session_timeout / TRIES_A_SESSION).min(self.coordinator.limits().request_timeout)
     }
 
     /// Over a new connection, as the old one may be waiting for an answer.
@@ -290,14 +253,10 @@ impl Classic {
         if self.seat.member.is_empty() || (self.seat.settings.instance.is_some() && !for_good) {
             return Ok(());
         }
-        let limit = self.ask_max();
+        let limit = ask_max(&self.seat, &self.coordinator);
         let request = LeaveGroup { speaker: self.seat.speaker(), reason: "the worker stopped" };
         refused(self.coordinator.ask(request, limit).await?.error)
     }
-}
-
-pub(super) fn refused(error: Option<ProtocolError>) -> Result<(), Trouble> {
-    error.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// What a member says; one that can't be understood gets nothing.
@@ -306,13 +265,4 @@ fn heed(said: Vec<u8>) -> Subscription {
         tracing::warn!(%error, "a member of the group can't be understood, and gets no partitions");
         Subscription { topics: BTreeSet::new(), held: BTreeSet::new(), generation: NO_GENERATION }
     })
-}
-
-/// The group waits a little longer than a hand-over may take, so that one that takes its full time is not too late.
-pub(super) fn rebalance_timeout(handover_max: Duration, heartbeat_every: Duration) -> Duration {
-    handover_max + 2 * heartbeat_every
-}
-
-pub(super) fn millis(duration: Duration) -> i32 {
-    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }

@@ -18,7 +18,7 @@ use super::codec::{Answer, Reader, Request, Writer};
 /// The kind of coordinator that knows groups.
 const OF_GROUPS: i8 = 0;
 const CONSUMER_GROUP_HEARTBEAT: ApiKey = ApiKey::Unknown(Int16(68));
-/// No time was set after which the offset is forgotten, and the leader's epoch is not known.
+/// The partition's leader is not asked for its epoch.
 const NO_EPOCH: i32 = -1;
 
 #[derive(Debug)]

@@ -7,8 +7,10 @@
 mod assign;
 mod classic;
 pub(in crate::broker) mod codec;
+mod consumer;
 mod coordinator;
 mod describe;
+mod members;
 pub(in crate::broker) mod messages;
 mod offsets;
 mod seat;
@@ -17,7 +19,7 @@ mod subscription;
 mod topics;
 mod trouble;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer};
 use tokio::{
@@ -31,14 +33,16 @@ use tokio_util::{
 
 use self::{
     classic::Classic,
+    consumer::Consumer,
     coordinator::Coordinator,
     seat::{Outlets, Reached, Seat},
+    trouble::Trouble,
 };
 pub use self::{
     describe::{GroupSeen, PeerSeen},
     status::{GroupStatus, Rebalance},
 };
-use super::{Broker, BrokerError, error::Place};
+use super::{Broker, BrokerError, cause::Cause};
 
 /// A holder that leaves so many turns lying works on nothing any more: the heartbeats wait for it, and the session ends.
 const TURNS_WAITING_MAX: usize = 64;
@@ -118,28 +122,61 @@ impl Broker {
         let reached = Arc::new(Reached::default());
         let coordinator = Coordinator::new(Arc::clone(&self.link), settings.name.clone());
         let outlets = Outlets { turns, status, reached: Arc::clone(&reached) };
-        let seat = Seat::new(settings, topics, outlets);
-        let task = tokio::spawn(attend(Classic::new(seat, coordinator), told_to_leave));
+        let attendance = Attendance::new(Seat::new(settings, topics, outlets), coordinator);
+        let task = tokio::spawn(attendance.go(told_to_leave));
         Member { turns: taken, status: seen, reached, leave: Some(leave), task: AbortOnDropHandle::new(task) }
     }
 }
 
-/// Takes part until it is told to leave, or can't.
-async fn attend(mut member: Classic, told_to_leave: oneshot::Receiver<bool>) {
-    let outcome = tokio::select! {
-        // Nobody is left to tell it: the task is about to be aborted.
-        Ok(for_good) = told_to_leave => Ok(for_good),
-        Err(cause) = member.run() => Err(cause),
-    };
-    match outcome {
-        Ok(for_good) => {
-            if let Err(trouble) = member.leave(for_good).await {
-                tracing::info!(?trouble, "the group was not told; it will notice when the session ends");
-            }
+/// A member at work, by either protocol.
+enum Attendance {
+    Classic(Classic),
+    Consumer(Consumer),
+}
+
+impl Attendance {
+    fn new(seat: Seat, coordinator: Coordinator) -> Self {
+        match seat.settings.protocol {
+            GroupProtocol::Classic => Self::Classic(Classic::new(seat, coordinator)),
+            GroupProtocol::Consumer => Self::Consumer(Consumer::new(seat, coordinator)),
         }
-        Err(cause) => {
-            let error = cause.of_group(&member.seat.settings.name).at("take part in the group", Place::default());
-            member.seat.fail(error).await;
+    }
+
+    /// Takes part until it is told to leave, or can't.
+    async fn go(mut self, told_to_leave: oneshot::Receiver<bool>) {
+        let outcome = tokio::select! {
+            // Where nobody is left to tell it, the task is about to be aborted.
+            Ok(for_good) = told_to_leave => Ok(for_good),
+            Err(cause) = self.run() => Err(cause),
+        };
+        match outcome {
+            Ok(for_good) => {
+                if let Err(trouble) = self.leave(for_good).await {
+                    tracing::info!(?trouble, "the group was not told; it will notice when the session ends");
+                }
+            }
+            Err(cause) => self.seat().fail(cause).await,
+        }
+    }
+
+    async fn run(&mut self) -> Result<Infallible, Cause> {
+        match self {
+            Self::Classic(member) => member.run().await,
+            Self::Consumer(member) => member.run().await,
+        }
+    }
+
+    async fn leave(&mut self, for_good: bool) -> Result<(), Trouble> {
+        match self {
+            Self::Classic(member) => member.leave(for_good).await,
+            Self::Consumer(member) => member.leave(for_good).await,
+        }
+    }
+
+    fn seat(&mut self) -> &mut Seat {
+        match self {
+            Self::Classic(member) => &mut member.seat,
+            Self::Consumer(member) => &mut member.seat,
         }
     }
 }

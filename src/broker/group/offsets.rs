@@ -1,7 +1,7 @@
 //! Offsets committed to the group: how far the lake is, for people and tools. Owns no truth: the ledger alone is believed.
 
 use super::{
-    classic::TRIES_A_SESSION, coordinator::Coordinator, messages::OffsetCommit, seat::Seat, subscription::by_topic,
+    coordinator::Coordinator, members::ask_max, messages::OffsetCommit, seat::Seat, subscription::by_topic,
     trouble::Trouble,
 };
 
@@ -11,7 +11,7 @@ pub(super) async fn commit_offsets(seat: &mut Seat, coordinator: &mut Coordinato
     if unsaid.is_empty() {
         return;
     }
-    let limit = (seat.settings.session_timeout / TRIES_A_SESSION).min(coordinator.limits().request_timeout);
+    let limit = ask_max(seat, coordinator);
     let offsets =
         by_topic(unsaid.iter().map(|(partition, offset)| (&*partition.topic, (partition.partition, *offset))));
     let request = OffsetCommit { speaker: seat.speaker(), offsets: &offsets };

@@ -16,8 +16,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::BrokerError, GroupSettings, GroupStatus, Rebalance, Revocation, TopicPartition, Turn, messages::Speaker,
-    subscription::NO_GENERATION, trouble::Trouble,
+    super::{BrokerError, cause::Cause, error::Place},
+    GroupSettings, GroupStatus, Rebalance, Revocation, TopicPartition, Turn,
+    messages::Speaker,
+    subscription::NO_GENERATION,
+    trouble::Trouble,
 };
 
 /// The first offset of each partition that is not in the lake, as far as it is not yet told.
@@ -131,6 +134,10 @@ impl Seat {
         self.rebalancing.get_or_insert_with(|| Rebalancing { since: Instant::now(), why: why.into() });
     }
 
+    pub(super) fn is_rebalancing(&self) -> bool {
+        self.rebalancing.is_some()
+    }
+
     pub(super) fn why(&self) -> &str {
         self.rebalancing.as_ref().map_or("", |rebalancing| &rebalancing.why)
     }
@@ -196,7 +203,8 @@ impl Seat {
     }
 
     /// The end: told, and nothing comes after it.
-    pub(super) async fn fail(&mut self, error: BrokerError) {
+    pub(super) async fn fail(&mut self, cause: Cause) {
+        let error = cause.of_group(&self.settings.name).at("take part in the group", Place::default());
         if !self.held.is_empty() {
             self.lose(error.to_string()).await;
         }

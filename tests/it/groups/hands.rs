@@ -132,11 +132,6 @@ impl Floor {
         assert_eq!(held, partitions, "no partition is held twice");
     }
 
-    /// What a process that is gone without a word held.
-    pub fn forget(&self, name: &str) {
-        self.holders.lock().unwrap().retain(|_, holder| holder != name);
-    }
-
     fn given(&self, name: &str, partitions: &[TopicPartition]) {
         let mut holders = self.holders.lock().unwrap();
         for partition in partitions {
