@@ -25,7 +25,10 @@ use self::{
 };
 pub use self::{
     error::{BrokerError, BrokerErrorKind, Place},
-    group::{GroupProtocol, GroupSettings, GroupStatus, Member, Rebalance, Revocation, TopicPartition, Turn},
+    group::{
+        GroupProtocol, GroupSeen, GroupSettings, GroupStatus, Member, PeerSeen, Rebalance, Revocation, TopicPartition,
+        Turn,
+    },
     partition::{Compression, Partition},
 };
 

@@ -294,8 +294,8 @@ async fn the_offset_of_a_change_is_counted_and_shown() {
     let page = recorder.handle().render();
     for line in [
         "alluvium_model_changes_total 1\n",
-        "alluvium_model_changed_at_offset{partition=\"0\"} 6\n",
-        "alluvium_model_version{model=\"iris\",partition=\"0\"} 2\n",
+        "alluvium_model_changed_at_offset{dataset=\"iris\",partition=\"0\"} 6\n",
+        "alluvium_model_version{dataset=\"iris\",model=\"iris\",partition=\"0\"} 2\n",
     ] {
         assert!(page.contains(line), "`{line}` is missing in:\n{page}");
     }

@@ -9,6 +9,7 @@ mod classic;
 pub(in crate::broker) mod codec;
 mod consumer;
 mod coordinator;
+mod describe;
 mod members;
 pub(in crate::broker) mod messages;
 mod offsets;
@@ -30,13 +31,16 @@ use tokio_util::{
     task::AbortOnDropHandle,
 };
 
-pub use self::status::{GroupStatus, Rebalance};
 use self::{
     classic::Classic,
     consumer::Consumer,
     coordinator::Coordinator,
     seat::{Outlets, Reached, Seat},
     trouble::Trouble,
+};
+pub use self::{
+    describe::{GroupSeen, PeerSeen},
+    status::{GroupStatus, Rebalance},
 };
 use super::{Broker, BrokerError, cause::Cause};
 

@@ -1,4 +1,4 @@
-//! Consumer groups: members alone, and the real program's workers.
+//! Consumer groups: members alone, whole pipelines that share a topic, and the real program's workers.
 
 #[cfg(unix)]
 mod crew;
@@ -6,6 +6,10 @@ mod hands;
 #[cfg(unix)]
 mod kafka;
 mod member;
+mod pipeline;
+#[cfg(unix)]
+mod steps;
+mod topics;
 
 use std::{ffi::OsStr, path::Path};
 
