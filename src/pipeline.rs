@@ -29,6 +29,7 @@ use crate::{
 };
 
 pub mod doctor;
+mod finder;
 mod flows;
 mod goals;
 mod lanes;

@@ -146,6 +146,11 @@ impl Membership {
         watched.unfinished() == 0 || (self.joined && self.quiet_since.elapsed() >= self.stay)
     }
 
+    /// While lanes run there is no need to look what others do.
+    pub fn is_busy(&mut self) {
+        self.watched = None;
+    }
+
     /// Partitions that are not where this batch would have them.
     pub fn unfinished(&self) -> usize {
         self.watched.as_ref().map_or(0, Watched::unfinished)

@@ -12,14 +12,15 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     task::{Id, JoinError, JoinSet},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Flow, Found, Mode, Pipeline, PipelineError, TopicPartition,
+    finder::{self, Finder},
     goals::Goals,
     lanes::Held,
     membership::{Membership, some},
@@ -32,8 +33,6 @@ use crate::{
 
 /// How often the group is told how far its partitions are.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-/// A look for topics that nobody has taken yet.
-const FOUND_WAITING_MAX: usize = 1;
 
 /// A run while it goes on.
 pub(super) struct Run<'p> {
@@ -82,8 +81,10 @@ impl<'p> Run<'p> {
                 pipeline.settings.flows.found_in(topics)
             }
         };
-        if found.flows.is_empty() && pipeline.mode != Mode::Stream {
-            return Err(PipelineError::NoTopic);
+        match pipeline.mode {
+            Mode::Stream if found.flows.is_empty() => tracing::warn!("no topic fits `topics` yet; waiting for one"),
+            Mode::Batch | Mode::Range(_) if found.flows.is_empty() => return Err(PipelineError::NoTopic),
+            _ => {}
         }
         let mut run = Self {
             pipeline,
@@ -118,7 +119,7 @@ impl<'p> Run<'p> {
             let ours: Vec<_> = self.bounds.keys().cloned().collect();
             self.open_all(ours);
         }
-        let mut more = self.look_for_more();
+        let mut finder = (self.pipeline.mode == Mode::Stream).then(|| Finder::start(self.pipeline));
         let mut tick = interval(TELL_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.is_over(group.as_mut()) {
@@ -126,7 +127,7 @@ impl<'p> Run<'p> {
             tokio::select! {
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended, group.as_mut()),
                 turn = turn(group.as_mut()) => self.take(turn, group.as_mut()),
-                Some(found) = found(more.as_mut()) => self.found(found, group.as_mut()),
+                Some(found) = finder::found(finder.as_mut()) => self.found(found, group.as_mut()),
                 _ = tick.tick() => self.tell(group.as_mut()),
                 () = due => self.drop_overdue(group.as_mut()),
                 () = self.stop.cancelled(), if self.tasks.is_empty() => {}
@@ -152,7 +153,10 @@ impl<'p> Run<'p> {
 
     fn is_over(&self, group: Option<&mut Membership>) -> bool {
         match (&self.pipeline.mode, group) {
-            _ if !self.tasks.is_empty() => false,
+            (_, group) if !self.tasks.is_empty() => {
+                group.into_iter().for_each(Membership::is_busy);
+                false
+            }
             _ if self.stop.is_cancelled() => true,
             (Mode::Stream, Some(_)) => false,
             // Where there were lanes, all have failed for good.
@@ -335,29 +339,6 @@ impl<'p> Run<'p> {
         Goals::new(goals.collect())
     }
 
-    /// A stream looks for new topics and partitions now and then.
-    fn look_for_more(&self) -> Option<(mpsc::Receiver<Found>, AbortOnDropHandle<()>)> {
-        let (flows, broker) = (self.pipeline.settings.flows.clone(), self.pipeline.broker.clone());
-        let every = self.pipeline.settings.limits.partitions_refresh;
-        let (send, receive) = mpsc::channel(FOUND_WAITING_MAX);
-        let looking = async move {
-            let mut refresh = interval(every);
-            refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            refresh.reset();
-            loop {
-                refresh.tick().await;
-                match flows.look(&broker).await {
-                    Ok(found) => {
-                        // The run is over when nobody takes it.
-                        let _ = send.send(found).await;
-                    }
-                    Err(error) => tracing::warn!(%error, "could not look for new partitions"),
-                }
-            }
-        };
-        (self.pipeline.mode == Mode::Stream).then(|| (receive, AbortOnDropHandle::new(tokio::spawn(looking))))
-    }
-
     fn tell(&self, group: Option<&mut Membership>) {
         let Some(group) = group else { return };
         self.pipeline.lanes().staying().for_each(|held| group.reached(held));
@@ -398,13 +379,6 @@ impl<'p> Run<'p> {
 async fn turn(group: Option<&mut Membership>) -> Result<Turn, BrokerError> {
     match group {
         Some(group) => group.next().await,
-        None => pending().await,
-    }
-}
-
-async fn found(more: Option<&mut (mpsc::Receiver<Found>, AbortOnDropHandle<()>)>) -> Option<Found> {
-    match more {
-        Some((found, _)) => found.recv().await,
         None => pending().await,
     }
 }

@@ -1,4 +1,5 @@
-//! Where a member stands, for people. Owns no decision: nothing is decided by it.
+//! Where a member stands, for people. Nothing is decided by it but this: a batch that has nothing to do stays in its group
+//! until that has been quiet for a while.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

@@ -5,7 +5,7 @@ use alluvium::pipeline::Settings;
 use crate::{
     matrix::{send_mixed, visible},
     support::{
-        program::{command, ended, written},
+        program::{command, ended, run, written},
         proof::{OF_RIVALS, OF_TROUBLE, Promise, Proof, Sent},
         stage::{Behind, DATASET, Running, Stage, objects},
         until,
@@ -56,7 +56,8 @@ async fn send_and_see(stage: &Stage, sent: &mut Sent, settings: &Settings) {
     until("the reader sees all", async || visible(settings).await == sent.len()).await;
 }
 
-async fn come_and_go(stage: &Stage, proof: &Proof) {
+/// Of the three that come first, this one is killed.
+async fn come_and_go(stage: &Stage, proof: &Proof, killed: usize) {
     let (settings, mut sent) = (settings(stage, &of_group(&stage.topic)), Sent::default());
     let witness = Witness::of(&objects(&settings), DATASET);
     let mut workers = vec![];
@@ -65,7 +66,7 @@ async fn come_and_go(stage: &Stage, proof: &Proof) {
     }
     shared(&workers).await;
     send_and_see(stage, &mut sent, &settings).await;
-    workers.remove(0).kill().await;
+    workers.remove(killed).kill().await;
     send_and_see(stage, &mut sent, &settings).await;
     shared(&workers).await;
     for _ in 0..2 {
@@ -92,14 +93,45 @@ async fn come_and_go(stage: &Stage, proof: &Proof) {
 async fn workers_that_come_and_go_share_a_topic_and_each_record_is_there_once() {
     let proof =
         Proof::of("workers of a group join, leave, die and are replaced one by one: embedded broker", OF_TROUBLE);
-    come_and_go(&Stage::new(PARTITIONS).await, &proof).await;
+    // The first leads, and that broker never lets anybody in again when a leader is gone without a word.
+    come_and_go(&Stage::new(PARTITIONS).await, &proof, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_come_and_go_share_a_topic_of_kafka_and_each_record_is_there_once() {
     let proof = Proof::of("workers of a group join, leave, die and are replaced one by one: Apache Kafka", OF_TROUBLE);
     let Some(stage) = Stage::on(Behind::Kafka, PARTITIONS).await else { return proof.left_out() };
-    come_and_go(&stage, &proof).await;
+    come_and_go(&stage, &proof, 3).await;
+}
+
+async fn check_the_group(stage: &Stage) {
+    let lake = stage.lake_folder("lake");
+    let file = written(stage, &text(stage, lake.to_str().unwrap(), &of_group(&stage.topic)));
+    let check = async || run(["check", file.to_str().unwrap()]).await;
+    check().await.assert_told(0, &[&format!("{} can be reached, and is not there yet", stage.topic)]);
+    let settings = settings(stage, &of_group(&stage.topic));
+    let workers = [Running::start(settings.clone()).await, Running::start(settings).await];
+    shared(&workers).await;
+    let told = check().await;
+    told.assert_told(0, &[&format!("{} is stable with 2 members: ", stage.topic), "has 4 partitions, "]);
+    for worker in workers {
+        let group = worker.pipeline.group().unwrap();
+        assert_eq!((group.group.as_str(), group.assigned.len()), (&*stage.topic, 4), "{group:?}");
+        worker.stop().await;
+    }
+    stage.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_tells_whether_the_group_is_there_and_who_is_in_it() {
+    check_the_group(&Stage::new(PARTITIONS).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_tells_of_a_group_of_kafka() {
+    if let Some(stage) = Stage::on(Behind::Kafka, PARTITIONS).await {
+        check_the_group(&stage).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
