@@ -302,6 +302,9 @@ fn group_event(dice: &mut impl Rng, committed: usize, session_ms: u64) -> Event 
             let longer_ms = dice.random_range(session_ms / 2..session_ms * 2);
             What::Freeze { worker, others_commit: dice.random_range(0..200), longer_ms }
         }
+        86..94 => {
+            What::Broker { how: broker_fault(dice), for_ms: dice.random_range(100..2_000), kill: dice.random_bool(0.2) }
+        }
         _ => what(dice, Place::Local, WORKERS_MAX),
     };
     Event { committed, moment, what }

@@ -74,6 +74,8 @@ pub struct Round<'a> {
     sending: Option<AbortOnDropHandle<anyhow::Result<()>>>,
     /// Restarts after which the next claim can only be theirs: the processes' numbers, and when.
     restarts: Vec<(Vec<u32>, i64)>,
+    /// Until then the group may wait for somebody who died, or stood still.
+    calm_at: Instant,
     pub tally: Tally,
 }
 
@@ -123,6 +125,7 @@ impl<'a> Round<'a> {
             tally: Tally { rounds: 1, ..Tally::default() },
             folder: folder.to_owned(),
             restarts: vec![],
+            calm_at: Instant::now(),
             stand,
             plan,
             pipeline,
@@ -242,6 +245,7 @@ impl<'a> Round<'a> {
         for &worker in whom {
             self.tally.kills += u64::from(self.workers.kill(worker).await?);
         }
+        self.stirred();
         sleep(Duration::from_millis(down_ms)).await;
         let waiting = self.sent.len() > self.heads.committed().await?;
         let now_ms = chrono::Utc::now().timestamp_millis();
@@ -281,7 +285,12 @@ impl<'a> Round<'a> {
         }
         sleep(Duration::from_millis(longer_ms)).await;
         self.tally.zombies += u64::from(self.heads.committed().await? > before);
+        self.stirred();
         self.workers.thaw(worker).await
+    }
+
+    fn stirred(&mut self) {
+        self.calm_at = Instant::now() + Duration::from_millis(self.plan.session_ms);
     }
 
     async fn broker_outage(&mut self, how: BrokerFault, for_ms: u64, kill: bool) -> anyhow::Result<()> {
@@ -293,6 +302,7 @@ impl<'a> Round<'a> {
         self.tally.broker_outages += 1;
         self.suffer(for_ms, kill).await?;
         self.broker.mend(how).await?;
+        self.stirred();
         self.workers.set_outage(false);
         Ok(())
     }

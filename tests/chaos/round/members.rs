@@ -52,6 +52,11 @@ impl Round<'_> {
 
     /// One leaves, and comes again when others have all that it held.
     pub(super) async fn hand_over(&mut self, worker: usize) -> anyhow::Result<()> {
+        // A group that waits for the dead waits with all it has to do.
+        while Instant::now() < self.calm_at {
+            self.progress().await?;
+            sleep(LOOK_EVERY).await;
+        }
         let Some((pid, held)) = self.held_by(worker).await? else { return self.terminate(worker, 0).await };
         self.workers.terminate(worker).await?;
         self.workers.stays_away(worker)?;
