@@ -89,7 +89,7 @@ impl Classic {
         let subscription = Subscription {
             topics: self.seat.wanted(),
             held: self.seat.held().clone(),
-            generation: self.seat.generation,
+            generation: self.seat.held_since(),
         };
         let metadata = subscription.write().map_err(|error| Cause::senseless(&error.to_string()))?;
         let settings = &self.seat.settings;

@@ -65,6 +65,8 @@ pub(super) struct Seat {
     pub(super) generation: i32,
     /// Until they are given up, those that are to be given up among them.
     held: BTreeSet<TopicPartition>,
+    /// The generation that gave them out; a join that came to nothing makes no claim newer.
+    held_since: i32,
     giving_up: Option<GivingUp>,
     /// When the newest request was sent that the coordinator has answered as a member's.
     heard: Instant,
@@ -94,6 +96,7 @@ impl Seat {
             member: String::new(),
             generation: NO_GENERATION,
             held: BTreeSet::new(),
+            held_since: NO_GENERATION,
             giving_up: None,
             heard: Instant::now(),
             rebalancing,
@@ -103,6 +106,10 @@ impl Seat {
 
     pub(super) fn held(&self) -> &BTreeSet<TopicPartition> {
         &self.held
+    }
+
+    pub(super) fn held_since(&self) -> i32 {
+        self.held_since
     }
 
     pub(super) fn speaker(&self) -> Speaker<'_> {
@@ -147,6 +154,7 @@ impl Seat {
         let revoked: BTreeSet<_> = self.held.difference(assigned).cloned().collect();
         let gained: BTreeSet<_> = assigned.difference(&self.held).cloned().collect();
         self.held.extend(gained.iter().cloned());
+        self.held_since = self.generation;
         self.settle(leads, &gained, &revoked);
         if !revoked.is_empty() {
             let turn = self.revoke(revoked);
@@ -190,6 +198,7 @@ impl Seat {
     /// All is lost.
     pub(super) async fn lose(&mut self, why: String) {
         self.giving_up = None;
+        self.held_since = NO_GENERATION;
         self.rebalance(why.clone());
         let partitions: Vec<_> = std::mem::take(&mut self.held).into_iter().collect();
         self.show(|status| status.expelled += u64::from(!partitions.is_empty()));

@@ -288,7 +288,7 @@ const RANGE: &str = r#"
 import sys, threading
 from confluent_kafka import Consumer
 brokers, topic = sys.argv[1:3]
-consumer = Consumer({"bootstrap.servers": brokers, "group.id": topic, "partition.assignment.strategy": "%STRATEGY%"})
+consumer = Consumer({"bootstrap.servers": brokers, "group.id": topic, "session.timeout.ms": 6000, "partition.assignment.strategy": "%STRATEGY%"})
 consumer.subscribe([topic], on_assign=lambda _, given: print(len(given), flush=True))
 threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
 ended = threading.Event()
