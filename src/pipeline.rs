@@ -11,10 +11,7 @@ use std::{
 };
 
 use serde::Serialize;
-use tokio::{
-    sync::{Semaphore, watch},
-    time::Instant,
-};
+use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use uuid::Uuid;
 
@@ -23,7 +20,7 @@ use crate::{
     broker::{self, Broker, BrokerError, GroupSettings, GroupStatus, Member, TopicPartition},
     decode,
     lake::{self, LakeError, Ledger, Store},
-    lane::{FetchSettings, Limits, Memory, Tally},
+    lane::{Cpu, FetchSettings, Limits, Memory, Tally},
     model::{self, ModelError},
     offset::{LaneId, OffsetRange},
 };
@@ -89,7 +86,7 @@ pub struct Pipeline {
     broker: Broker,
     store: Store,
     models: Arc<Models>,
-    cpu: Arc<Semaphore>,
+    cpu: Cpu,
     memory: Arc<Memory>,
     fetch: FetchSettings,
     writer: Arc<str>,
@@ -106,6 +103,8 @@ pub enum PipelineError {
     Lake(#[from] LakeError),
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error("can't start the threads that work on batches: {0}; lower `cpu_threads` under [limits]")]
+    Threads(std::io::Error),
     #[error("the model does not fit the declared fields: {0}")]
     Fields(String),
     #[error("the broker has no topic that fits `topics`; look at them under [source], and at what this user may see")]
@@ -173,7 +172,7 @@ impl Pipeline {
             memory: memory.clone(),
         };
         Ok(Self {
-            cpu: Arc::new(Semaphore::new(settings.limits.cpu_threads.max(1))),
+            cpu: Cpu::new(settings.limits.cpu_threads).map_err(PipelineError::Threads)?,
             writer: writer_name(),
             lanes: Mutex::default(),
             group: Mutex::default(),

@@ -43,7 +43,7 @@ impl Scene {
             .concat();
         let text = format!(
             "[source]\nbrokers = \"{}\"\ntopic = \"{TOPIC}\"\ngroup = \"g\"\nsession_timeout = \"1s\"\n\
-             heartbeat = \"100ms\"\n{fields}[model]\npath = \"{}/models/iris\"\n[limits]\nfetch_wait = \"10ms\"\n\
+             heartbeat = \"100ms\"\n{fields}[model]\npath = \"{}/models/iris\"\n[limits]\nfetch_wait = \"10ms\"\ncpu_threads = 1\n\
              [lake]\nurl = \"memory\"\ndataset = \"iris\"\n{more}",
             broker.address(),
             env!("CARGO_MANIFEST_DIR")
@@ -133,8 +133,9 @@ async fn a_revoked_partition_commits_what_is_in_hand_and_the_others_go_on() {
 async fn a_revoked_partition_that_does_not_commit_in_time_is_dropped_and_read_again_by_the_next() {
     let scene = Scene::new(1, 100, "roll_age = \"1h\"").await;
     let worker = scene.worker(Mode::Stream).await;
-    let threads = u32::try_from(worker.pipeline.cpu.available_permits()).unwrap();
-    let turns = worker.pipeline.cpu.clone().acquire_many_owned(threads).await.unwrap();
+    let (turns, taken) = std::sync::mpsc::channel::<()>();
+    let cpu = worker.pipeline.cpu.clone();
+    tokio::spawn(async move { cpu.run(move || taken.recv().is_err()).await });
     worker.turn(Turn::Assigned(places([0]))).await;
     worker.until("it is open", |now| now.lanes_open == 1).await;
     // The fetch is on its way to the segment, where it waits for ever.
