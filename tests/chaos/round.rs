@@ -24,7 +24,7 @@ use tokio_util::{
 use uuid::Uuid;
 
 use super::{
-    broker::TestBroker,
+    broker::{IMPATIENT, PATIENT, TestBroker},
     duckdb::{Judge, Watcher},
     lake::{Heads, TestLake, pipeline_file, pipeline_files},
     load::{Load, Log, Truth},
@@ -107,8 +107,8 @@ impl<'a> Round<'a> {
             Some(named) => TestBroker::Named(named.clone()),
             None => TestBroker::start(&stand.program, folder, plan.broker_keeps).await?,
         };
-        let client = broker.connect().await?;
-        client.create_topic(&topic, plan.partitions, 1).await?;
+        broker.connect(PATIENT).await?.create_topic(&topic, plan.partitions, 1).await?;
+        let client = broker.connect(IMPATIENT).await?;
         let pipeline = folder.join("pipeline.toml");
         std::fs::write(&pipeline, pipeline_file(&broker.address(), &topic, "", &lake.url, &plan))?;
         let shares = pipeline_files(&broker.address(), &topic, &lake.url, &plan, folder)?;

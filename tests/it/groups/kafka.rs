@@ -1,11 +1,10 @@
 //! Groups of the real program on Apache Kafka: its coordinator moves and restarts, workers come and go without a pause,
 //! and others look at the group. What needs no Kafka is shown on the embedded broker too.
 
-use std::path::Path;
+use std::{path::Path, process::Stdio};
 
-use alluvium::broker::{EmbeddedBroker, EmbeddedStorage};
 use serde::Deserialize;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::{
     crew::{Worker, share_evenly},
@@ -17,6 +16,7 @@ use crate::{
         admin::Admin,
         kafka::{Kafka, Setup},
         parts,
+        program::command,
         proof::{OF_TROUBLE, Promise, Proof, Sent},
         stage::{Behind, DATASET, Stage},
         until,
@@ -128,15 +128,20 @@ async fn a_group_goes_on_when_its_coordinator_is_restarted() {
 async fn a_group_goes_on_when_the_embedded_broker_is_restarted() {
     let proof = Proof::of("the group's coordinator is restarted", OF_TROUBLE);
     let folder = tempfile::tempdir().unwrap();
-    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let storage = EmbeddedStorage::File(folder.path().join("broker.db"));
-    let start = async || EmbeddedBroker::start(address, storage.clone()).await.unwrap();
-    let mut broker = Some(start().await);
-    let (stage, mut sent) = (Stage::at(&address.to_string(), TOPIC).await, Sent::default());
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let file = folder.path().join("broker.db");
+    let start = async || {
+        let broker = ["broker", "--listen", &address, "--file", file.to_str().unwrap()];
+        let broker = command(broker).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        until("the broker listens", async || TcpStream::connect(&address).await.is_ok()).await;
+        broker
+    };
+    let mut broker = start().await;
+    let (stage, mut sent) = (Stage::at(&address, TOPIC).await, Sent::default());
     stage.broker.create_topic(TOPIC, PARTITIONS, 1).await.unwrap();
     let restart = async || {
-        broker.take().unwrap().stop().await;
-        broker = Some(start().await);
+        broker.kill().await.unwrap();
+        broker = start().await;
     };
     restarted(&proof, &stage, &mut sent, restart).await;
 }
