@@ -145,6 +145,12 @@ async fn a_member_with_a_name_of_its_own_comes_back_and_nothing_moves_where_the_
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_with_a_name_of_its_own_comes_back_and_nothing_moves_on_the_embedded_broker() {
+    let (_broker, brokers) = embedded().await;
+    back_soon(&brokers, as_instance).await;
+}
+
 async fn back_soon(brokers: &str, settings: impl Fn(&str, &str) -> GroupSettings) {
     let topic = topic(brokers, PARTITIONS).await;
     let floor = Floor::default();
@@ -207,7 +213,7 @@ async fn a_coordinator_that_is_killed_and_comes_back_costs_nothing_on_kafka() {
     let topic = topic(&brokers, 4).await;
     let floor = Floor::default();
     // Long enough for the broker to be there again.
-    let patient = GroupSettings { session_timeout: Duration::from_secs(60), ..settings(&topic) };
+    let patient = GroupSettings { session_timeout: Duration::from_mins(1), ..settings(&topic) };
     let a = floor.joins(&brokers, "a", patient.clone(), &topic).await;
     let b = floor.joins(&brokers, "b", patient.clone(), &topic).await;
     floor.shared_evenly(&[&a, &b], 4).await;
