@@ -1,3 +1,4 @@
+//! Quick.
 #![allow(warnings)]
 #[path = "../it/groups/mod.rs"]
 mod groups;
@@ -28,3 +29,5 @@ mod support {
         assert!(waited.await.is_ok(), "waited {LIMIT:?} until {what}");
     }
 }
+#[path = "../it/docs.rs"]
+mod docs;
