@@ -239,7 +239,7 @@ impl Seat {
             gained = gained.len(),
             given_up = given_up.len(),
             held = self.held.len() - given_up.len(),
-            "the group has shared out its partitions"
+            "rebalanced"
         );
         metrics::counter!("alluvium_group_rebalances_total").increment(1);
         self.show(|status| {
