@@ -4,6 +4,7 @@
 //! Invariant: strictly sequential in offsets. A segment is committed before the next one is begun.
 
 mod change;
+mod cpu;
 mod fetch;
 mod memory;
 pub mod place;
@@ -18,12 +19,13 @@ use std::{
 
 use futures::{Stream, StreamExt};
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::watch,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    cpu::{Cpu, Cut},
     fetch::{FetchSettings, Fetched},
     memory::{Memory, Share},
     status::{Status, Tally},
@@ -65,8 +67,8 @@ pub struct Lane {
     pub ledger: Ledger,
     /// How a batch becomes rows; a newly promoted model brings others, which hold from the next segment on.
     pub works: watch::Receiver<Arc<Works>>,
-    /// As many permits as batches may be worked on at once, by all lanes together.
-    pub cpu: Arc<Semaphore>,
+    /// What decodes, scores and encodes, for all lanes together.
+    pub cpu: Cpu,
     pub fetch: FetchSettings,
     pub roll: Roll,
     /// A batch run ends here; a stream never does.
@@ -89,7 +91,7 @@ pub enum LaneError {
     #[error(transparent)]
     Model(#[from] ModelError),
     #[error("the work on a batch was cut short: {0}")]
-    Cut(#[from] tokio::task::JoinError),
+    Cut(#[from] Cut),
     /// Law L10.
     #[error(
         "the topic was re-created or truncated: {evidence}. Nothing was skipped. Set `generation = {}` under \
@@ -338,20 +340,19 @@ async fn take_in(
     mut segment: Segment,
     mut work: Work,
 ) -> Result<(Segment, Option<Work>), LaneError> {
-    let _turn = lane.cpu.acquire().await;
     let now_ms = chrono::Utc::now().timestamp_millis();
     let memory = work.take_memory();
-    let task = tokio::task::spawn_blocking(move || {
+    let work = lane.cpu.run(move || {
         let left = works.append(&mut segment, work, now_ms)?;
         Ok::<_, LaneError>((segment, left))
     });
-    let (segment, left) = task.await??;
+    let (segment, left) = work.await??;
     lane.share.take_over(memory, segment.memory());
     Ok((segment, left))
 }
 
 async fn commit(lane: &Lane, segment: Segment, reason: &Reason) -> Result<Outcome, LaneError> {
-    let finished = tokio::task::spawn_blocking(move || segment.finish()).await??;
+    let finished = lane.cpu.run(move || segment.finish()).await??;
     let outcome = lane.ledger.commit(finished).await?;
     lane.share.set(0);
     if let Outcome::Won(claim) = &outcome {

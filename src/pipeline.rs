@@ -11,7 +11,6 @@ use std::{
 
 use serde::Serialize;
 use tokio::{
-    sync::Semaphore,
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
@@ -23,7 +22,7 @@ use crate::{
     broker::{self, Broker, BrokerError, Start},
     decode,
     lake::{self, LakeError, Ledger, Store},
-    lane::{self, FetchSettings, Lane, LaneError, Limits, Memory, Status, Tally},
+    lane::{self, Cpu, FetchSettings, Lane, LaneError, Limits, Memory, Status, Tally},
     model::{self, ModelError},
     offset::{LaneId, OffsetRange},
     telemetry::chain,
@@ -77,7 +76,7 @@ pub struct Pipeline {
     broker: Broker,
     store: Store,
     models: Arc<Models>,
-    cpu: Arc<Semaphore>,
+    cpu: Cpu,
     memory: Arc<Memory>,
     writer: Arc<str>,
     stop: CancellationToken,
@@ -99,6 +98,8 @@ pub enum PipelineError {
     Lake(#[from] LakeError),
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error("can't start the threads that work on batches: {0}; lower `cpu_threads` under [limits]")]
+    Threads(std::io::Error),
     #[error("the model does not fit the declared fields: {0}")]
     Fields(String),
     /// What was asked for is not a range that can be scored again.
@@ -153,7 +154,7 @@ impl Pipeline {
         store.probe().await?;
         let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
         let memory = Memory::new(settings.limits.memory_bytes_max);
-        let cpu = Arc::new(Semaphore::new(settings.limits.cpu_threads.max(1)));
+        let cpu = Cpu::new(settings.limits.cpu_threads).map_err(PipelineError::Threads)?;
         let writer = writer_name();
         let lanes = Mutex::default();
         Ok(Self { settings, mode, broker, store, models, cpu, memory, writer, stop, lanes })

@@ -157,6 +157,7 @@ impl fmt::Display for Report<'_> {
                     "nothing is deleted yet of what is before {before} (UTC), or of what an earlier run had left undone"
                 )
             }
+            (Did::Declared, _, 0) => writeln!(f, "declared as gone: everything before {before} (UTC)"),
             (Did::Declared, ..) => {
                 writeln!(f, "declared as gone: everything before {before} (UTC); the files above are still there")
             }
