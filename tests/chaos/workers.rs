@@ -27,7 +27,7 @@ const YOUNG: Duration = Duration::from_secs(2);
 const BATCH_EVERY: Duration = Duration::from_millis(300);
 const SIGTERM: i32 = 15;
 /// What a member says when it has its partitions of a generation.
-const REBALANCED: &str = "the group has shared out its partitions";
+const REBALANCED: &str = " rebalanced group=";
 /// What no log may hold: each is a fault, or asks for a person where none is needed.
 const FORBIDDEN: [&str; 4] = ["panicked", "lane stopped", "ended abnormally", " ERROR "];
 

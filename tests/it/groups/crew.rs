@@ -16,7 +16,7 @@ const LIMITS: &str = "[limits]\nfetch_wait = \"10ms\"\nfetch_bytes = \"16KiB\"\n
 const SMALL_SEGMENTS: &str = "roll_rows = 50\nroll_age = \"200ms\"\n";
 const SESSION: &str = "session_timeout = \"6s\"\nheartbeat = \"300ms\"\n";
 /// What a worker says each time that it has its part of the partitions.
-const SHARED: &str = "the group has shared out its partitions";
+const SHARED: &str = " rebalanced group=";
 
 /// One worker, for as long as it runs; it doesn't outlive the test.
 pub struct Worker {
