@@ -36,7 +36,7 @@ mod past;
 mod run;
 mod sharing;
 mod supervise;
-#[cfg(all(test, feature = "embedded"))]
+#[cfg(test)]
 mod tests;
 
 pub use self::{

@@ -69,7 +69,8 @@ pub(super) struct Ended {
 }
 
 impl<'p> Run<'p> {
-    /// Finds out what there is to read; opens no lane yet.
+    /// Finds out what there is to read. Without a group the lanes begin one after the other, as each partition's end is
+    /// known, and not all at once.
     pub async fn begin(pipeline: &'p Pipeline) -> Result<Self, PipelineError> {
         let found = match &pipeline.mode {
             Mode::Stream | Mode::Batch => pipeline.settings.flows.at(&pipeline.broker).await?,
@@ -100,7 +101,10 @@ impl<'p> Run<'p> {
         for place in run.places(found) {
             if in_group || run.is_ours(&place) {
                 let bounds = run.bounds_at(&place).await?;
-                run.bounds.insert(place, bounds);
+                run.bounds.insert(place.clone(), bounds);
+                if !in_group {
+                    run.open(place);
+                }
             }
         }
         Ok(run)
@@ -115,10 +119,6 @@ impl<'p> Run<'p> {
             let (topics, watched) = watch::channel(self.topics.clone());
             Membership::new(&settings, topics, join(settings.clone(), watched), self.goals())
         });
-        if group.is_none() {
-            let ours: Vec<_> = self.bounds.keys().cloned().collect();
-            self.open_all(ours);
-        }
         let mut finder = (self.pipeline.mode == Mode::Stream).then(|| Finder::start(self.pipeline));
         let mut tick = interval(TELL_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -172,7 +172,9 @@ impl<'p> Run<'p> {
         match turn {
             Ok(Turn::Assigned(places)) => {
                 tracing::info!(partitions = %some(&places), "the group has handed over");
-                self.open_all(places);
+                for place in places {
+                    self.open(place);
+                }
             }
             Ok(Turn::Revoked(revocation)) => self.give_up(revocation, group),
             Ok(Turn::Lost { partitions, why }) => self.lose(&partitions, &why),
@@ -183,12 +185,6 @@ impl<'p> Run<'p> {
             }
         }
         self.tell(Some(group));
-    }
-
-    fn open_all(&mut self, places: Vec<TopicPartition>) {
-        for place in places {
-            self.open(place);
-        }
     }
 
     fn open(&mut self, place: TopicPartition) {

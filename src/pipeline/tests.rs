@@ -1,5 +1,7 @@
 //! A run whose group is a script: what it opens, commits and drops on the group's word.
 
+#![cfg(feature = "embedded")]
+
 use object_store::memory::InMemory;
 use tokio::{
     sync::mpsc,

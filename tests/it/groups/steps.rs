@@ -47,8 +47,19 @@ struct Scene {
 /// A worker of a run of its own: its log stands in a file.
 struct Worker {
     child: Child,
-    log: PathBuf,
+    log: Log,
     hold: TempDir,
+}
+
+/// Shown if the test fails.
+struct Log(PathBuf);
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}:\n{}", self.0.display(), std::fs::read_to_string(&self.0).unwrap_or_default());
+        }
+    }
 }
 
 impl Scene {
@@ -85,7 +96,7 @@ impl Scene {
         let mut command = command([PathBuf::from("stream"), file, "--json".into()]);
         command.env("ALLUVIUM_HOLD", hold.path()).stderr(File::create(&log).unwrap());
         at.map(|at| command.env("ALLUVIUM_HOLD_AT", at.to_string()));
-        Worker { child: command.spawn().unwrap(), log, hold }
+        Worker { child: command.spawn().unwrap(), log: Log(log), hold }
     }
 
     /// The steps of a worker that nobody disturbs.
@@ -192,7 +203,7 @@ impl Worker {
     }
 
     fn times_logged(&self, words: &str) -> usize {
-        std::fs::read_to_string(&self.log).unwrap().matches(words).count()
+        std::fs::read_to_string(&self.log.0).unwrap().matches(words).count()
     }
 }
 
@@ -200,7 +211,7 @@ impl Worker {
 async fn stopped(worker: Worker) -> TempDir {
     signal(&worker.child, &["TERM"]);
     let ran = ended(worker.child).await;
-    assert_eq!(ran.code, Some(0), "{ran:?}\n{}", std::fs::read_to_string(&worker.log).unwrap());
+    assert_eq!(ran.code, Some(0), "{ran:?}\n{}", std::fs::read_to_string(&worker.log.0).unwrap());
     worker.hold
 }
 
