@@ -380,3 +380,73 @@ impl Answer for Kept {
         Ok(Self { error, message, member, epoch, beat_ms, assignment })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use rskafka::protocol::{
+        api_version::ApiVersion,
+        messages::{ReadVersionedType as _, WriteVersionedType as _},
+    };
+
+    use super::{
+        super::codec::{Ask, Told},
+        *,
+    };
+
+    const SPEAKER: Speaker<'_> = Speaker { group: "g", generation: 7, member: "me", instance: None };
+
+    fn written<R: Request>(request: R, version: i16) -> Vec<u8> {
+        let mut bytes = vec![];
+        Ask(request).write_versioned(&mut bytes, ApiVersion(Int16(version))).unwrap();
+        bytes
+    }
+
+    fn read<R: Request>(bytes: &[u8], version: i16) -> R::Answer {
+        let mut from = Cursor::new(bytes.to_vec());
+        let Told(answer) = Told::<R>::read_versioned(&mut from, ApiVersion(Int16(version))).unwrap();
+        assert_eq!(from.position(), u64::try_from(bytes.len()).unwrap(), "read to its end");
+        answer
+    }
+
+    #[test]
+    fn a_heartbeat_has_the_bytes_of_both_forms() {
+        assert_eq!(written(Heartbeat(SPEAKER), 3), b"\x00\x01g\x00\x00\x00\x07\x00\x02me\xff\xff");
+        assert_eq!(written(Heartbeat(SPEAKER), 4), b"\x02g\x00\x00\x00\x07\x03me\x00\x00");
+        assert_eq!(read::<Heartbeat<'_>>(b"\0\0\0\0\x00\x1b", 3).error, Some(ProtocolError::RebalanceInProgress));
+        assert_eq!(read::<Heartbeat<'_>>(b"\0\0\0\0\x00\x00\x00", 4).error, None);
+    }
+
+    #[test]
+    fn offsets_are_committed_in_the_bytes_of_both_forms() {
+        let commit = || OffsetCommit { speaker: SPEAKER, offsets: &[] };
+        assert_eq!(written(commit(), 7), b"\x00\x01g\x00\x00\x00\x07\x00\x02me\xff\xff\x00\x00\x00\x00");
+        let offsets = [("t", vec![(3, 300)])];
+        let commit = OffsetCommit { speaker: SPEAKER, offsets: &offsets };
+        let offset = b"\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x01\x2c\xff\xff\xff\xff\x00\x00";
+        let expected = [b"\x02g\x00\x00\x00\x07\x03me\x00\x02\x02t\x02", &offset[..], b"\x00\x00"].concat();
+        assert_eq!(written(commit, 9), expected);
+        let told = b"\0\0\0\0\x02\x02t\x02\x00\x00\x00\x03\x00\x16\x00\x00\x00";
+        assert_eq!(read::<OffsetCommit<'_>>(told, 9).error, Some(ProtocolError::IllegalGeneration));
+    }
+
+    #[test]
+    fn a_leader_learns_who_has_joined() {
+        let told = b"\0\0\0\0\x00\x00\x00\x00\x00\x05\x00\x00\x00\x01a\x00\x01a\x00\x00\x00\x01\x00\x01a\xff\xff\x00\x00\x00\x02hi";
+        let joined = read::<JoinGroup<'_>>(told, 5);
+        assert_eq!((joined.generation, joined.leader, joined.skip_assignment), (5, "a".into(), false));
+        assert_eq!(joined.members, [("a".to_owned(), b"hi".to_vec())]);
+        let told = b"\0\0\0\0\x00\x00\x00\x00\x00\x05\x00\x00\x02a\x01\x02a\x02\x02a\x00\x03hi\x00\x00";
+        let joined = read::<JoinGroup<'_>>(told, 9);
+        assert_eq!((joined.generation, joined.member, joined.skip_assignment), (5, "a".into(), true));
+        assert_eq!(joined.members, [("a".to_owned(), b"hi".to_vec())]);
+    }
+
+    #[test]
+    fn an_assignment_that_did_not_change_is_left_out() {
+        let told = b"\0\0\0\0\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x13\x88\xff\x00";
+        let kept = read::<ConsumerHeartbeat<'_>>(told, 0);
+        assert_eq!((kept.epoch, kept.beat_ms, kept.assignment), (9, 5000, None));
+    }
+}

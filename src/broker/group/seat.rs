@@ -274,3 +274,88 @@ impl Seat {
         self.topics.borrow_and_update().iter().cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{super::GroupProtocol, *};
+
+    const SESSION: Duration = Duration::from_secs(10);
+
+    fn seat() -> (Seat, mpsc::Receiver<Result<Turn, BrokerError>>) {
+        let settings = GroupSettings {
+            name: "iris-lake".into(),
+            instance: None,
+            protocol: GroupProtocol::Classic,
+            session_timeout: SESSION,
+            heartbeat_every: Duration::from_secs(1),
+            handover_max: Duration::from_secs(30),
+        };
+        let (turns, taken) = mpsc::channel(8);
+        let status = watch::Sender::new(Arc::new(GroupStatus::new(&settings)));
+        let (_, topics) = watch::channel([].into());
+        (Seat::new(settings, topics, Outlets { turns, status, reached: Arc::default() }), taken)
+    }
+
+    fn share(partitions: &[i32]) -> BTreeSet<TopicPartition> {
+        partitions.iter().map(|partition| TopicPartition { topic: "iris".into(), partition: *partition }).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_moves_stays_held_until_it_is_given_up() {
+        let (mut seat, mut turns) = seat();
+        seat.take(&share(&[0, 1]), false).await;
+        assert!(matches!(turns.recv().await.unwrap().unwrap(), Turn::Assigned(given) if given.len() == 2));
+        seat.take(&share(&[1, 2]), false).await;
+        let Turn::Revoked(revocation) = turns.recv().await.unwrap().unwrap() else { panic!("0 is to move") };
+        assert!(matches!(turns.recv().await.unwrap().unwrap(), Turn::Assigned(given) if given.len() == 1));
+        assert_eq!((seat.held(), revocation.partitions.len()), (&share(&[0, 1, 2]), 1));
+        drop(revocation);
+        seat.given_up().await;
+        seat.let_go();
+        assert_eq!(seat.held(), &share(&[1, 2]));
+        assert_eq!(seat.outlets.status.borrow().assigned.len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_given_up_is_gone_when_its_time_is_over() {
+        let (mut seat, mut turns) = seat();
+        seat.take(&share(&[0]), false).await;
+        seat.take(&share(&[]), false).await;
+        let (_assigned, kept) = (turns.recv().await.unwrap(), turns.recv().await.unwrap());
+        let Turn::Revoked(revocation) = kept.unwrap() else { panic!("0 is to move") };
+        seat.given_up().await;
+        assert!(Instant::now() >= revocation.by);
+        seat.let_go();
+        assert_eq!(seat.held(), &BTreeSet::new());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_stood_still_for_longer_than_a_session_has_lost_all() {
+        let (mut seat, mut turns) = seat();
+        seat.take(&share(&[0]), false).await;
+        let _assigned = turns.recv().await.unwrap();
+        tokio::time::advance(SESSION).await;
+        assert!(seat.session_over().is_ok());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let Err(Trouble::Expelled { why, .. }) = seat.session_over() else { panic!("it is over") };
+        seat.lose(why).await;
+        let Turn::Lost { partitions, why } = turns.recv().await.unwrap().unwrap() else { panic!("all is lost") };
+        assert_eq!((partitions.len(), why.as_str()), (1, "no heartbeat was answered for 10.0 s"));
+        assert!(seat.session_over().is_ok(), "there is nothing to lose any more");
+    }
+
+    #[tokio::test]
+    async fn offsets_that_could_not_be_told_do_not_hide_newer_ones() {
+        let (mut seat, _turns) = seat();
+        seat.take(&share(&[0, 1]), false).await;
+        let [first, second] = share(&[0, 1]).into_iter().collect::<Vec<_>>().try_into().unwrap();
+        seat.outlets.reached.note(first.clone(), 10);
+        seat.outlets.reached.note(second.clone(), 10);
+        let unsaid = seat.unsaid();
+        seat.outlets.reached.note(first.clone(), 20);
+        seat.said_nothing(unsaid);
+        assert_eq!(seat.unsaid(), [(first, 20), (second, 10)].into());
+    }
+}

@@ -110,3 +110,55 @@ pub(super) fn by_topic<'a, T>(sorted: impl Iterator<Item = (&'a str, T)>) -> Vec
     }
     topics
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const IRIS: &[u8] = b"\x00\x04iris";
+    const NULL: &[u8] = b"\xff\xff\xff\xff";
+
+    fn held(partitions: &[i32]) -> BTreeSet<TopicPartition> {
+        partitions.iter().map(|partition| TopicPartition { topic: "iris".into(), partition: *partition }).collect()
+    }
+
+    #[test]
+    fn a_subscription_is_written_as_every_client_reads_it() {
+        let topics = BTreeSet::from(["iris".into()]);
+        let subscription = Subscription { topics, held: held(&[1, 2]), generation: 7 };
+        let one = b"\x00\x00\x00\x01";
+        let partitions = b"\x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\x02";
+        let expected =
+            [b"\x00\x03", &one[..], IRIS, NULL, one, IRIS, &partitions[..], b"\x00\x00\x00\x07", b"\xff\xff"];
+        let bytes = subscription.write().unwrap();
+        assert_eq!(bytes, expected.concat());
+        assert_eq!(Subscription::read(bytes).unwrap(), subscription);
+    }
+
+    #[test]
+    fn an_assignment_is_written_as_every_client_reads_it() {
+        let bytes = write_assignment(&held(&[2])).unwrap();
+        let one = b"\x00\x00\x00\x01";
+        assert_eq!(bytes, [b"\x00\x03", &one[..], IRIS, one, b"\x00\x00\x00\x02", NULL].concat());
+        assert_eq!(read_assignment(bytes).unwrap(), held(&[2]));
+        assert_eq!(read_assignment(vec![]).unwrap(), BTreeSet::new());
+    }
+
+    #[test]
+    fn what_older_clients_say_is_understood() {
+        let bytes = [b"\x00\x00", &b"\x00\x00\x00\x01"[..], IRIS, b"\x00\x00\x00\x03abc"].concat();
+        let topics = BTreeSet::from(["iris".into()]);
+        let said = Subscription { topics, held: BTreeSet::new(), generation: NO_GENERATION };
+        assert_eq!(Subscription::read(bytes).unwrap(), said);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Subscription::read(bytes.clone());
+            let _ = read_assignment(bytes);
+        }
+    }
+}

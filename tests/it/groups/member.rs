@@ -145,6 +145,12 @@ async fn a_member_with_a_name_of_its_own_comes_back_and_nothing_moves_where_the_
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_with_a_name_of_its_own_comes_back_and_nothing_moves_on_the_embedded_broker() {
+    let (_broker, brokers) = embedded().await;
+    back_soon(&brokers, as_instance).await;
+}
+
 async fn back_soon(brokers: &str, settings: impl Fn(&str, &str) -> GroupSettings) {
     let topic = topic(brokers, PARTITIONS).await;
     let floor = Floor::default();
@@ -164,7 +170,7 @@ async fn back_soon(brokers: &str, settings: impl Fn(&str, &str) -> GroupSettings
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn partitions_that_are_added_and_topics_that_are_wanted_are_shared_out_on_kafka() {
+async fn topics_are_shared_out_among_those_who_want_them_while_they_do_on_kafka() {
     let Some(kafka) = Kafka::shared().await else { return };
     let brokers = kafka.brokers();
     let (group, other) = (topic(&brokers, 4).await, topic(&brokers, 4).await);
@@ -181,6 +187,30 @@ async fn partitions_that_are_added_and_topics_that_are_wanted_are_shared_out_on_
     b.wants(&[&group]);
     floor.shared_evenly(&[&a, &b], 4).await;
     assert_eq!((floor.overlaps(), a.losses(), b.losses()), (0, 0, 0));
+}
+
+const ADD_PARTITIONS: &str = r#"
+import sys
+from confluent_kafka.admin import AdminClient, NewPartitions
+brokers, topic, count = sys.argv[1:]
+AdminClient({"bootstrap.servers": brokers}).create_partitions([NewPartitions(topic, int(count))])[topic].result()
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_are_added_are_shared_out_and_no_other_moves_on_kafka() {
+    let Some(kafka) = Kafka::shared().await else { return };
+    let Some(python) = parts::python_with("confluent_kafka") else { return };
+    let brokers = kafka.brokers();
+    let topic = topic(&brokers, 4).await;
+    let floor = Floor::default();
+    let a = floor.joins(&brokers, "a", settings(&topic), &topic).await;
+    let b = floor.joins(&brokers, "b", settings(&topic), &topic).await;
+    floor.shared_evenly(&[&a, &b], 4).await;
+    let (of_a, of_b, moves) = (a.held(), b.held(), floor.moves());
+    told_by(&python, ["-c", ADD_PARTITIONS, &brokers, &topic, "8"]).await;
+    floor.shared_evenly(&[&a, &b], 8).await;
+    assert!(of_a.is_subset(&a.held()) && of_b.is_subset(&b.held()));
+    assert_eq!(floor.moves(), moves + 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -207,7 +237,7 @@ async fn a_coordinator_that_is_killed_and_comes_back_costs_nothing_on_kafka() {
     let topic = topic(&brokers, 4).await;
     let floor = Floor::default();
     // Long enough for the broker to be there again.
-    let patient = GroupSettings { session_timeout: Duration::from_secs(60), ..settings(&topic) };
+    let patient = GroupSettings { session_timeout: Duration::from_mins(1), ..settings(&topic) };
     let a = floor.joins(&brokers, "a", patient.clone(), &topic).await;
     let b = floor.joins(&brokers, "b", patient.clone(), &topic).await;
     floor.shared_evenly(&[&a, &b], 4).await;
