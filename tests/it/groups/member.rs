@@ -193,7 +193,8 @@ const ADD_PARTITIONS: &str = r#"
 import sys
 from confluent_kafka.admin import AdminClient, NewPartitions
 brokers, topic, count = sys.argv[1:]
-AdminClient({"bootstrap.servers": brokers}).create_partitions([NewPartitions(topic, int(count))])[topic].result()
+admin = AdminClient({"bootstrap.servers": brokers})
+admin.create_partitions([NewPartitions(topic, int(count))])[topic].result()
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
