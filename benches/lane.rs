@@ -11,42 +11,29 @@
 // A run's whole work is one future; laying it out goes deeper than the compiler's default.
 #![recursion_limit = "256"]
 
+#[path = "common/apart.rs"]
+mod apart;
 mod common;
 
-use std::{
-    env, fs,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
-    sync::Arc,
-    time::Instant,
-};
+use std::{env, path::Path};
 
 use alluvium::{
-    broker::{Broker, Compression},
     pipeline::{Mode, Pipeline},
-    simulate::{
-        Source,
-        feed::{self, Feed, Key, Sent},
-    },
     telemetry::progress::{bytes, count},
 };
-use anyhow::{Context, bail, ensure};
+use anyhow::ensure;
+use apart::{BrokerProcess, Measured, Plan, Run, TOPIC, fill, measure, median, print_json};
 use common::{demo_settings, folder};
-use cpu_time::ProcessTime;
 use futures::{StreamExt, TryStreamExt, stream::FuturesUnordered};
 use rskafka::client::{
     ClientBuilder,
     partition::{PartitionClient, UnknownTopicHandling},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 const PARTITIONS: i32 = 4;
 const RECORDS: u64 = 1_000_000;
-const ROUNDS: usize = 3;
-/// Without `--bench`, as when all targets are tested, it is only shown that it works.
-const RECORDS_SHOWN: u64 = 10_000;
 
 const BARE: &str = "bare";
 const LANE: &str = "lane";
@@ -56,13 +43,13 @@ async fn main() -> anyhow::Result<()> {
     match &*env::args().skip(1).collect::<Vec<_>>() {
         [what, broker] if what == BARE => print_json(&bare(broker).await?),
         [what, broker] if what == LANE => print_json(&lane(broker).await?),
-        _ => compare(&Plan::from_environment()?).await,
+        _ => compare(&Plan::from_environment(RECORDS)?).await,
     }
 }
 
 async fn compare(plan: &Plan) -> anyhow::Result<()> {
     let broker = BrokerProcess::start()?;
-    let value_bytes = fill(&broker.address, plan.records).await?;
+    let value_bytes = fill(&broker.address, PARTITIONS, plan.records).await?;
     let run = |what| run_apart(what, &broker.address, plan.records);
     let round = |_| Ok(Round { before: run(BARE)?, lane: run(LANE)?, after: run(BARE)? });
     let rounds = (0..plan.rounds).map(round).collect::<anyhow::Result<Vec<_>>>()?;
@@ -74,89 +61,10 @@ async fn compare(plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs this program again to measure one thing.
 fn run_apart(what: &str, broker: &str, records: u64) -> anyhow::Result<Measured> {
-    let run = Command::new(env::current_exe()?).args([what, broker]).stderr(Stdio::inherit()).output()?;
-    ensure!(run.status.success(), "the {what} run failed");
-    let measured: Measured = serde_json::from_slice(&run.stdout).context("read what a run measured")?;
+    let measured = Run::start(&[what, broker])?.measured()?;
     ensure!(measured.records == records, "the {what} run saw {} of {records} records", measured.records);
     Ok(measured)
-}
-
-fn print_json(what: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(what)?);
-    Ok(())
-}
-
-struct Plan {
-    records: u64,
-    rounds: usize,
-    json: bool,
-}
-
-impl Plan {
-    fn from_environment() -> anyhow::Result<Self> {
-        let given = |flag: &str| env::args().any(|argument| argument == flag);
-        let (records, rounds) = if given("--bench") { (RECORDS, ROUNDS) } else { (RECORDS_SHOWN, 1) };
-        let records = match env::var("ALLUVIUM_BENCH_RECORDS") {
-            Ok(text) => text.parse().context("ALLUVIUM_BENCH_RECORDS is a number of records")?,
-            Err(_) => records,
-        };
-        Ok(Self { records, rounds, json: given("--json") || env::var_os("ALLUVIUM_BENCH_JSON").is_some() })
-    }
-}
-
-/// `alluvium broker`, until it is dropped.
-struct BrokerProcess {
-    address: String,
-    process: Child,
-    /// Kept open, since the broker has more to say than its address.
-    _stdout: BufReader<ChildStdout>,
-}
-
-impl BrokerProcess {
-    fn start() -> anyhow::Result<Self> {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_alluvium"))
-            .args(["broker", "--listen", "127.0.0.1:0", "--log", "error"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("start the broker")?;
-        let mut stdout = BufReader::new(process.stdout.take().context("the broker's output")?);
-        let mut line = String::new();
-        stdout.read_line(&mut line).context("read the broker's address")?;
-        match line.trim().strip_prefix("listening on ") {
-            Some(address) => Ok(Self { address: address.to_owned(), process, _stdout: stdout }),
-            None => bail!("the broker did not say where it listens"),
-        }
-    }
-}
-
-impl Drop for BrokerProcess {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Fills the topic, and tells how many bytes of values it holds.
-async fn fill(broker: &str, records: u64) -> anyhow::Result<u64> {
-    let settings = demo_settings(broker, Path::new("lake"));
-    let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
-    broker.create_topic(&settings.source.topic, PARTITIONS, 1).await?;
-    let feed = Feed {
-        topic: settings.source.topic.clone(),
-        source: Source::Iris,
-        seed: 1,
-        count: records,
-        rate: None,
-        key: Key::None,
-        compression: Compression::None,
-        with_truth: true,
-    };
-    let sent = Arc::new(Sent::default());
-    let partitions: Vec<i32> = (0..PARTITIONS).collect();
-    feed::run(&feed, &broker, &partitions, &sent, &CancellationToken::new()).await?;
-    Ok(sent.bytes())
 }
 
 /// The bound: every partition fetched at once, the records dropped as they come.
@@ -165,7 +73,7 @@ async fn bare(broker: &str) -> anyhow::Result<Measured> {
     let client = ClientBuilder::new(settings.source.brokers.clone()).build().await?;
     let mut clients = vec![];
     for partition in 0..PARTITIONS {
-        clients.push(client.partition_client(&settings.source.topic, partition, UnknownTopicHandling::Error).await?);
+        clients.push(client.partition_client(TOPIC, partition, UnknownTopicHandling::Error).await?);
     }
     let bytes_max = settings.broker.fetch_bytes_max;
     let wait_ms = i32::try_from(settings.broker.fetch_wait_max.as_millis())?;
@@ -200,30 +108,6 @@ async fn lane(broker: &str) -> anyhow::Result<Measured> {
         Ok(summary.tally.counts.scored)
     })
     .await
-}
-
-/// What a run took of its process, from the first fetch to the last record dropped or committed.
-#[derive(Serialize, Deserialize)]
-struct Measured {
-    records: u64,
-    seconds: f64,
-    cpu_seconds: f64,
-    peak_bytes: Option<u64>,
-}
-
-async fn measure(run: impl Future<Output = anyhow::Result<u64>>) -> anyhow::Result<Measured> {
-    let (began, cpu_began) = (Instant::now(), ProcessTime::try_now()?);
-    let records = run.await?;
-    let (seconds, cpu_seconds) = (began.elapsed().as_secs_f64(), cpu_began.try_elapsed()?.as_secs_f64());
-    Ok(Measured { records, seconds, cpu_seconds, peak_bytes: peak_bytes() })
-}
-
-/// Resident, of this process; only Linux tells.
-fn peak_bytes() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
 }
 
 struct Round {
@@ -303,12 +187,4 @@ impl Figures {
         let peak = self.peak_bytes.map(bytes).unwrap_or_default();
         println!("{what:16} {speed:>12} {:>8.0}% {cpu:>16.2} {peak:>12}", of_bare * 100.0);
     }
-}
-
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
-    let mut figures: Vec<f64> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    let last = figures.len().saturating_sub(1);
-    let at = |place: usize| *figures.get(place).expect("at least one round");
-    f64::midpoint(at(last / 2), at(last.div_ceil(2)))
 }

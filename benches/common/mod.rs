@@ -17,6 +17,7 @@ use alluvium::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+const DEMO: &str = include_str!("../../src/cli/demo.toml");
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris");
 const SEED: u64 = 1;
 /// 2026-11-21T07:00:00Z
@@ -24,6 +25,15 @@ const NOW_MS: i64 = 1_795_244_400_000;
 
 /// The pipeline of `alluvium demo`, between this broker and this lake.
 pub fn demo_settings(broker: &str, lake: &Path) -> Settings {
+    settings(DEMO, broker, lake)
+}
+
+/// The same, as a member of a group.
+pub fn demo_settings_of_a_group(broker: &str, lake: &Path, group: &str) -> Settings {
+    settings(&DEMO.replacen("[source]\n", &format!("[source]\ngroup = \"{group}\"\n"), 1), broker, lake)
+}
+
+fn settings(pipeline: &str, broker: &str, lake: &Path) -> Settings {
     let variable = |name: &str| match name {
         "BROKER" => Some(broker.to_owned()),
         "MODEL" => Some(MODEL.to_owned()),
@@ -31,7 +41,7 @@ pub fn demo_settings(broker: &str, lake: &Path) -> Settings {
         "GENERATION" => Some("0".to_owned()),
         _ => None,
     };
-    config::parse(include_str!("../../src/cli/demo.toml"), variable).expect("the demo's pipeline file")
+    config::parse(pipeline, variable).expect("the demo's pipeline file")
 }
 
 pub fn lane_id() -> LaneId {

@@ -8,12 +8,16 @@ use rskafka::{
     BackoffError, ConnectionError,
     client::error::{Error, ProtocolError, RequestError},
     messenger::SyncVersionsError,
+    protocol::{api_key::ApiKey, primitives::Int16},
 };
 
 use super::error::{BrokerError, BrokerErrorKind, Place};
 
 const NOTHING_SKIPPED: &str = "nothing was skipped";
 const REACH: &str = "check that the broker runs and can be reached from here";
+const CLASSIC: &str = "set group_protocol = \"classic\"";
+/// The request of the `consumer` protocol, which rskafka has no name for.
+const CONSUMER_GROUP_HEARTBEAT: Int16 = Int16(68);
 const BROKER_LOG: &str = "see the broker's log";
 /// How like two names must be (Jaro-Winkler) for one to be offered for the other.
 const LIKENESS_MIN: f64 = 0.8;
@@ -49,6 +53,10 @@ impl Cause {
 
     pub(super) fn person(text: impl Into<String>, remedy: &'static str) -> Self {
         Self::new(BrokerErrorKind::Person, text, remedy)
+    }
+
+    pub(super) fn passing(text: impl Into<String>) -> Self {
+        Self::new(BrokerErrorKind::Transient, text, BROKER_LOG)
     }
 
     pub(super) fn connection(text: impl Into<String>) -> Self {
@@ -111,6 +119,10 @@ impl Cause {
         let told = self.text.strip_prefix(&format!("error connecting to broker \"{broker}\": ")).unwrap_or(&self.text);
         self.text = format!("{broker}: {}", told.strip_prefix("IO Error: ").unwrap_or(told));
         self
+    }
+
+    pub(super) fn of_group(self, group: &str) -> Self {
+        Self { text: format!("`{group}`: {}", self.text), ..self }
     }
 
     /// Another broker failed too: only when both are beyond a retry is the whole.
@@ -216,13 +228,23 @@ fn of_request(error: &RequestError) -> Cause {
     match error {
         RequestError::Poisoned(error) => of_request(error),
         RequestError::IO(_) | RequestError::ReadFramedMessageError(_) => Cause::connection(error.to_string()),
-        RequestError::NoVersionMatch { .. } => {
-            Cause::person(error.to_string(), "this needs Apache Kafka 0.11 or newer, or Redpanda")
-        }
+        RequestError::NoVersionMatch { api_key } => of_old_broker(error.to_string(), *api_key),
         RequestError::WriteError(_) | RequestError::WriteMessageError(_) => {
             Cause::person(error.to_string(), "send smaller batches")
         }
         other => Cause::senseless(&other.to_string()),
+    }
+}
+
+fn of_old_broker(text: String, asked: ApiKey) -> Cause {
+    match asked {
+        ApiKey::Unknown(CONSUMER_GROUP_HEARTBEAT) => {
+            Cause::person("the broker does not know the `consumer` protocol of groups", CLASSIC)
+        }
+        ApiKey::JoinGroup | ApiKey::SyncGroup | ApiKey::Heartbeat | ApiKey::LeaveGroup | ApiKey::OffsetCommit => {
+            Cause::person(text, "groups need Apache Kafka 2.3 or newer, or Redpanda; without one, set `worker`")
+        }
+        _ => Cause::person(text, "this needs Apache Kafka 0.11 or newer, or Redpanda"),
     }
 }
 
@@ -266,7 +288,7 @@ fn of_server(error: ProtocolError, message: Option<&str>) -> Cause {
             "retention took it, or the topic was created again",
         ),
         E::UnknownTopicOrPartition | E::UnknownTopicId => unknown_topic("the broker knows no such topic or partition"),
-        E::TopicAuthorizationFailed | E::GroupAuthorizationFailed | E::ClusterAuthorizationFailed => {
+        E::TopicAuthorizationFailed | E::ClusterAuthorizationFailed => {
             Cause::person(text, "let an administrator grant this user access to the topic")
         }
         E::SaslAuthenticationFailed | E::UnsupportedSaslMechanism | E::IllegalSaslState => {
@@ -280,11 +302,42 @@ fn of_server(error: ProtocolError, message: Option<&str>) -> Cause {
         E::InvalidPartitions => Cause::person(text, "ask for at least one partition"),
         E::InvalidTopicException => Cause::person(text, "use letters, digits, `.`, `_` and `-` in the topic's name"),
         error if passes(error) => Cause::new(BrokerErrorKind::Transient, text, BROKER_LOG),
-        _ => Cause::person(text, BROKER_LOG),
+        error => {
+            let (refusal, remedy) = group_refusal(error).unwrap_or((&text, BROKER_LOG));
+            Cause::person(refusal, remedy)
+        }
     }
 }
 
-/// Failures that Kafka itself calls retriable, or that tell of a moment in the cluster's life.
+/// Why a group can't be joined, and what a person does about it.
+fn group_refusal(error: ProtocolError) -> Option<(&'static str, &'static str)> {
+    use ProtocolError as E;
+
+    Some(match error {
+        E::GroupAuthorizationFailed => {
+            ("this user may not join it", "let an administrator grant this user READ on the group")
+        }
+        E::InconsistentGroupProtocol => {
+            ("its members share out partitions in another way", "stop them, or give this pipeline a group of its own")
+        }
+        E::FencedInstanceId => {
+            ("another process has joined under this worker's group_instance", "give each worker a name of its own")
+        }
+        E::GroupMaxSizeReached => (
+            "it has as many members as the broker allows",
+            "start fewer workers, or raise group.max.size at the broker",
+        ),
+        E::InvalidSessionTimeout => (
+            "the broker does not allow this session_timeout",
+            "choose one between its group.min.session.timeout.ms and group.max.session.timeout.ms, 6 s and 30 min by default",
+        ),
+        E::InvalidGroupId => ("this is no name for a group", "choose another"),
+        E::UnsupportedVersion => ("the broker does not take part in the `consumer` protocol", CLASSIC),
+        _ => return None,
+    })
+}
+
+/// Failures that Kafka itself calls retriable,/// Failures that Kafka itself calls retriable, or that tell of a moment in the cluster's life.
 fn passes(error: ProtocolError) -> bool {
     use ProtocolError as E;
 

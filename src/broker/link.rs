@@ -15,7 +15,12 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{BrokerLimits, cause::Cause, error::BrokerErrorKind, wire::Wire};
+use super::{
+    BrokerLimits,
+    cause::Cause,
+    error::BrokerErrorKind,
+    wire::{Leader, Wire},
+};
 
 /// The largest frame taken from a broker; a fetch holds at least one batch, however large.
 pub(super) const FRAME_BYTES_MAX: usize = 100 << 20;
@@ -59,17 +64,32 @@ impl Link {
 
     /// A connection of its own to whoever leads the partition now.
     pub(super) async fn leader(&self, topic: &str, partition: i32, limit: Duration) -> Result<Wire, Cause> {
-        let wire =
-            self.wire.get(|| any(&self.brokers, |broker| within(limit, Box::pin(Wire::connect(broker))))).await?;
+        let wire = self.wire(limit).await?;
         let found = within(limit, Box::pin(wire.leader(topic, partition))).await;
+        self.follow(&wire, found, limit).await
+    }
+
+    /// A connection of its own to whoever keeps the group now.
+    pub(super) async fn coordinator(&self, group: &str, limit: Duration) -> Result<Wire, Cause> {
+        let wire = self.wire(limit).await?;
+        let found = within(limit, Box::pin(wire.coordinator(group))).await;
+        self.follow(&wire, found, limit).await
+    }
+
+    async fn wire(&self, limit: Duration) -> Result<Arc<Wire>, Cause> {
+        self.wire.get(|| any(&self.brokers, |broker| within(limit, Box::pin(Wire::connect(broker))))).await
+    }
+
+    /// Connects to whom `asked` has named.
+    async fn follow(&self, asked: &Arc<Wire>, found: Result<Leader, Cause>, limit: Duration) -> Result<Wire, Cause> {
         if found.as_ref().is_err_and(|cause| cause.connection_lost) {
-            self.wire.forget(&wire).await;
+            self.wire.forget(asked).await;
         }
         let address = found?.address();
         let leading = within(limit, Box::pin(Wire::connect(&address))).await;
         if leading.is_err() {
             // Who named it may know no better than that.
-            self.wire.forget(&wire).await;
+            self.wire.forget(asked).await;
         }
         leading
     }

@@ -8,11 +8,12 @@ mod cause;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
+mod group;
 mod link;
 mod partition;
 mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -24,18 +25,21 @@ use self::{
 };
 pub use self::{
     error::{BrokerError, BrokerErrorKind, Place},
+    group::{
+        GroupProtocol, GroupSeen, GroupSettings, GroupStatus, Member, PeerSeen, Rebalance, Revocation, TopicPartition,
+        Turn,
+    },
     partition::{Compression, Partition},
 };
 
 /// How many partitions of a new topic are asked for their leader at once.
 const LEADERS_ASKED_MAX: usize = 8;
 
-/// Which topic to read, and from where.
+/// Where the brokers are, and where to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceSettings {
     /// `host:port`, at least one.
     pub brokers: Vec<String>,
-    pub topic: String,
     pub start: Start,
 }
 
@@ -94,6 +98,15 @@ impl Broker {
             return Err(Cause::no_partitions());
         }
         Ok(found.partitions.iter().copied().collect())
+    }
+
+    /// Every topic that this client may see, with its partitions.
+    pub async fn topics(&self) -> Result<BTreeMap<String, Vec<i32>>, BrokerError> {
+        let limit = self.link.limits.request_timeout;
+        let topics =
+            patiently(limit, |left| self.link.once(left, |client| async move { client.list_topics().await })).await;
+        let topics = topics.map_err(|cause| cause.at("list the topics", Place::default()))?;
+        Ok(topics.into_iter().map(|topic| (topic.name, topic.partitions.into_iter().collect())).collect())
     }
 
     /// Creates the topic and waits until each partition has a leader; `false` if there was one of that name.

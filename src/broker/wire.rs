@@ -31,6 +31,8 @@ use tokio::{io::BufStream, net::TcpStream};
 
 use super::{
     cause::Cause,
+    group::codec::{Ask, Request, Told as Answered},
+    group::messages::FindCoordinator,
     link::{CLIENT, FRAME_BYTES_MAX},
 };
 
@@ -43,7 +45,7 @@ const THROTTLED_MIN: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Wire(Messenger<BufStream<TcpStream>>);
 
-/// Where a partition's leader listens.
+/// Where a partition's leader listens, or a group's coordinator.
 #[derive(Debug)]
 pub(super) struct Leader {
     pub(super) host: String,
@@ -105,8 +107,19 @@ impl Wire {
         let leader = answer.brokers.into_iter().find(|broker| broker.node_id == found.leader_id);
         // Without a leader its replicas may still be told, as an error of the partition.
         let leader = leader.ok_or_else(|| found.error.unwrap_or(ProtocolError::LeaderNotAvailable))?;
-        let port = u16::try_from(leader.port.0).map_err(|_| Cause::senseless("the leader's port is no port"))?;
-        Ok(Leader { host: leader.host.0, port })
+        Ok(Leader { host: leader.host.0, port: port(leader.port.0)? })
+    }
+
+    /// Which broker keeps the group.
+    pub(super) async fn coordinator(&self, group: &str) -> Result<Leader, Cause> {
+        let found = self.ask(FindCoordinator { group }).await?;
+        found.error.map_or(Ok(()), |error| Err(Cause::from(error)))?;
+        Ok(Leader { host: found.host, port: port(found.port)? })
+    }
+
+    pub(super) async fn ask<R: Request + Send>(&self, request: R) -> Result<R::Answer, Cause> {
+        let Answered(answer) = self.0.request(Ask(request)).await?;
+        Ok(answer)
     }
 
     pub(super) async fn offset(&self, topic: &str, partition: i32, at: At) -> Result<i64, Cause> {
@@ -180,6 +193,10 @@ impl Leader {
             format!("{}:{}", self.host, self.port)
         }
     }
+}
+
+fn port(told: i32) -> Result<u16, Cause> {
+    u16::try_from(told).map_err(|_| Cause::senseless("a broker's port is no port"))
 }
 
 /// A broker that was asked about one thing tells of one thing.

@@ -7,7 +7,7 @@ use clap::Args;
 
 use serde::Serialize;
 
-use super::{Exit, grid::grid, run, who};
+use super::{Exit, flows, grid::grid, run, who};
 use crate::{
     broker::Broker,
     lake::{
@@ -15,7 +15,7 @@ use crate::{
         audit::{self, BrokerOffsets, Depth, PartitionReport, Report},
         repair,
     },
-    pipeline::Settings,
+    pipeline::{Flow, Settings},
     telemetry::progress::{self, bytes, count},
 };
 
@@ -37,7 +37,7 @@ pub struct Audit {
     /// The pipeline file that says where the lake is.
     #[arg(value_name = "PIPELINE.toml")]
     pipeline: PathBuf,
-    /// Another dataset of the same lake, such as one that `alluvium rescore` wrote.
+    /// One dataset alone: of the pipeline, or another of its lake, such as one that `alluvium rescore` wrote.
     #[arg(long, value_name = "DATASET")]
     dataset: Option<String>,
     /// Decode every column of every row group too.
@@ -55,34 +55,69 @@ pub struct Audit {
     json: bool,
 }
 
-/// What `--json` prints.
+/// What `--json` prints of a dataset.
 #[derive(Serialize)]
-struct Outcome<'a> {
+struct Outcome {
     #[serde(flatten)]
-    report: &'a Report,
+    report: Report,
     #[serde(skip_serializing_if = "Option::is_none")]
-    repaired: Option<&'a Repaired>,
+    repaired: Option<Repaired>,
+}
+
+/// What `--json` prints where the pipeline has several.
+#[derive(Serialize)]
+struct Outcomes {
+    verdict: &'static str,
+    datasets: Vec<Outcome>,
 }
 
 impl Audit {
     pub async fn run(self) -> anyhow::Result<Exit> {
-        let mut settings = run::settings(&self.pipeline)?;
-        settings.lake.dataset = self.dataset.unwrap_or(settings.lake.dataset);
+        let settings = run::settings(&self.pipeline)?;
         let store = Store::open(&settings.lake.url).context("open the lake")?;
+        let mut datasets = vec![];
+        for flow in flows::chosen(&settings, &store, self.dataset.as_deref()).await? {
+            let outcome = self.audit(&settings, &flow, &store).await?;
+            if !self.json {
+                let heading = if self.dataset.is_none() { flows::heading(&settings, &flow) } else { String::new() };
+                let mended = outcome.repaired.as_ref().map(mended).unwrap_or_default();
+                print!("{heading}{mended}{}", render(&outcome.report));
+                print!("{}", if heading.is_empty() { "" } else { "\n" });
+            }
+            datasets.push(outcome);
+        }
+        let clean = datasets.iter().all(|outcome| outcome.report.is_clean());
+        let several = settings.flows.are_many() && self.dataset.is_none();
+        match datasets.as_slice() {
+            [only] if !several && self.json => println!("{}", serde_json::to_string_pretty(only)?),
+            _ if self.json => {
+                let outcomes = Outcomes { verdict: if clean { "clean" } else { "unclean" }, datasets };
+                println!("{}", serde_json::to_string_pretty(&outcomes)?);
+            }
+            [] => println!("clean: there is nothing yet of this pipeline in this lake"),
+            all if several => println!("{}", verdict_of_all(all)),
+            _ => {}
+        }
+        Ok(if clean { Exit::Done } else { Exit::Unclean })
+    }
+
+    async fn audit(&self, settings: &Settings, flow: &Flow, store: &Store) -> anyhow::Result<Outcome> {
         let repaired = if self.repair {
-            Some(repair(&store, &settings.lake.dataset, &who()).await.context("repair the lake")?)
+            Some(repair(store, &flow.dataset, &who()).await.context("repair the lake")?)
         } else {
             None
         };
         let depth = if self.deep { Depth::EveryColumn } else { Depth::default() };
-        let report = with_bar(&settings, &store, depth, self.offline).await?;
-        if self.json {
-            let outcome = Outcome { report: &report, repaired: repaired.as_ref() };
-            println!("{}", serde_json::to_string_pretty(&outcome)?);
-        } else {
-            print!("{}{}", repaired.as_ref().map(mended).unwrap_or_default(), render(&report));
-        }
-        Ok(if report.is_clean() { Exit::Done } else { Exit::Unclean })
+        let report = with_bar(settings, flow, store, depth, self.offline).await?;
+        Ok(Outcome { report, repaired })
+    }
+}
+
+fn verdict_of_all(outcomes: &[Outcome]) -> String {
+    let (all, unclean) = (outcomes.len(), outcomes.iter().filter(|outcome| !outcome.report.is_clean()).count());
+    match unclean {
+        0 => format!("clean: all {} datasets", count(all as u64)),
+        _ => format!("not clean: {} of {} datasets", count(unclean as u64), count(all as u64)),
     }
 }
 
@@ -112,12 +147,13 @@ fn mended(repaired: &Repaired) -> String {
 /// Audits with a bar on stderr, and with the broker's offsets unless `offline`.
 pub(super) async fn with_bar(
     settings: &Settings,
+    flow: &Flow,
     store: &Store,
     depth: Depth,
     offline: bool,
 ) -> anyhow::Result<Report> {
     let bar = progress::bar("auditing", 0);
-    let report = audit::audit_to(depth, store.objects(), &settings.lake.dataset, &BTreeMap::new(), |at| {
+    let report = audit::audit_to(depth, store.objects(), &flow.dataset, &BTreeMap::new(), |at| {
         bar.set_length(at.files_total.max(at.files_done));
         bar.set_position(at.files_done);
     })
@@ -126,14 +162,14 @@ pub(super) async fn with_bar(
     let mut report = report?;
     if !offline {
         // Asked last: a stream that runs meanwhile must not seem to be ahead of its topic.
-        report.hold_against(&ask_broker(settings).await);
+        report.hold_against(&ask_broker(settings, &flow.topic).await);
     }
     Ok(report)
 }
 
 /// What the broker holds; nothing, and a warning, if it doesn't say.
-async fn ask_broker(settings: &Settings) -> BTreeMap<i32, BrokerOffsets> {
-    let asked = tokio::time::timeout(BROKER_TIMEOUT, broker_offsets(settings)).await;
+async fn ask_broker(settings: &Settings, topic: &str) -> BTreeMap<i32, BrokerOffsets> {
+    let asked = tokio::time::timeout(BROKER_TIMEOUT, broker_offsets(settings, topic)).await;
     let why = match asked {
         Ok(Ok(offsets)) => return offsets,
         Ok(Err(error)) => format!("{error:#}"),
@@ -143,12 +179,11 @@ async fn ask_broker(settings: &Settings) -> BTreeMap<i32, BrokerOffsets> {
     BTreeMap::new()
 }
 
-async fn broker_offsets(settings: &Settings) -> anyhow::Result<BTreeMap<i32, BrokerOffsets>> {
-    let source = &settings.source;
-    let broker = Broker::connect(&source.brokers, settings.broker).await?;
+async fn broker_offsets(settings: &Settings, topic: &str) -> anyhow::Result<BTreeMap<i32, BrokerOffsets>> {
+    let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
     let mut offsets = BTreeMap::new();
-    for number in broker.partitions(&source.topic).await? {
-        let partition = broker.partition(&source.topic, number).await?;
+    for number in broker.partitions(topic).await? {
+        let partition = broker.partition(topic, number).await?;
         let held = BrokerOffsets { earliest: partition.earliest().await?, latest: partition.latest().await? };
         offsets.insert(number, held);
     }

@@ -11,6 +11,9 @@ use crate::pipeline::Mode;
 ///
 /// Takes each partition's end when it starts, runs to exactly there, commits, and prints a summary. Run again, it goes
 /// on where the lake ends: no record is read twice.
+///
+/// With `group` under [source], several runs share the work. Each ends with 0 when all is in the lake, or when its own part
+/// is and the rest has owners that live; only if all of them end with 0 is the whole batch done.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  alluvium batch pipelines/iris.toml\n  alluvium batch pipelines/iris.toml --json | jq .scored"

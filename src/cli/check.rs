@@ -15,22 +15,24 @@ use tokio::time::timeout;
 
 use super::{Exit, Usage};
 use crate::{
-    broker::{Broker, BrokerError},
+    broker::{Broker, BrokerError, GroupSettings, PeerSeen},
     config::{self, ConfigError, Fault},
     lake::{LakeSettings, Store},
     model::Model,
-    pipeline::Settings,
+    pipeline::{Flow, Settings, Sharing},
     telemetry::{chain, progress::count},
 };
 
 /// For the store as a whole; its own retries go on for longer.
 const PROBE_TIMEOUT: Duration = Duration::from_mins(1);
 const PARTITIONS_ASKED_MAX: usize = 8;
+const MEMBERS_SHOWN_MAX: usize = 20;
 
 /// Check a pipeline file, and that its model, broker and lake are there
 ///
 /// Tells every fault of the file at once. Then asks the model whether the fields fit it, the broker for the topic and
-/// its partitions, and the lake's store whether it can keep records exactly once. One line a check: ok, or what to do.
+/// its partitions, its coordinator for the group, and the lake's store whether it can keep records exactly once. Nothing
+/// is joined. One line a check: ok, or what to do.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  alluvium check pipelines/iris.toml\n  alluvium check pipelines/iris.toml --offline\n\n\
@@ -85,20 +87,60 @@ pub(super) async fn model(settings: &Settings) -> Answer {
 
 /// Each question needs the answer to the one before.
 async fn ask_broker(settings: &Settings, report: &mut Report<'_>) -> io::Result<()> {
-    let (brokers, topic) = (&settings.source.brokers, &settings.source.topic);
+    let brokers = &settings.source.brokers;
     let broker = match Broker::connect(brokers, settings.broker).await {
         Ok(broker) => broker,
         Err(error) => return report.add("broker", Err(chain(&error))),
     };
     report.add("broker", Ok(format!("reached through {}", brokers.join(", "))))?;
-    let partitions = match broker.partitions(topic).await {
-        Ok(partitions) => partitions,
+    let found = match settings.flows.at(&broker).await {
+        Ok(found) => found,
         Err(error) => return report.add("topic", Err(chain(&error))),
     };
-    report.add("topic", Ok(format!("{topic} has {}", plural(partitions.len() as u64, "partition"))))?;
-    let offsets = offsets(&broker, topic, &partitions).await;
-    let told = offsets.map(|offsets| format!("all have leaders, and keep {}", plural(offsets, "offset")));
-    report.add("partitions", told.map_err(|error| chain(&error)))
+    for topic in &found.misnamed {
+        let told = "its name can't be a dataset's, so a run leaves it out; write a `dataset` with `{topic}` in it";
+        report.add("topic", Err(format!("{topic}: {told}")))?;
+    }
+    if found.flows.is_empty() {
+        report.add("topic", Err("the broker has none that fits `topics`".into()))?;
+    }
+    for (Flow { topic, dataset }, partitions) in &found.flows {
+        let to = if settings.flows.are_many() { format!(", and lands in {dataset}") } else { String::new() };
+        report.add("topic", Ok(format!("{topic} has {}{to}", plural(partitions.len() as u64, "partition"))))?;
+        let offsets = offsets(&broker, topic, partitions).await;
+        let told = offsets.map(|offsets| format!("all have leaders, and keep {}", plural(offsets, "offset")));
+        report.add("partitions", told.map_err(|error| chain(&error)))?;
+    }
+    match &settings.sharing {
+        Sharing::All => Ok(()),
+        Sharing::Worker { index, of } => {
+            report.add("worker", Ok(format!("{index} of {of}: the other shares need workers of their own")))
+        }
+        Sharing::Group(group) => report.add("group", look_at(group, &broker).await),
+    }
+}
+
+/// Whether the group may be joined, as far as that can be told without joining, and who is in it.
+async fn look_at(settings: &GroupSettings, broker: &Broker) -> Answer {
+    let name = &settings.name;
+    let seen = broker.look_at_group(name).await.map_err(|error| chain(&error))?;
+    if let Some(why) = seen.refuses(settings.protocol) {
+        return Err(format!("{name}: {why}"));
+    }
+    if !seen.is_there() {
+        return Ok(format!("{name} can be reached, and is not there yet; the first worker makes it"));
+    }
+    let (state, members) = (seen.state.to_lowercase(), plural(seen.members.len() as u64, "member"));
+    let more = seen.members.len().saturating_sub(MEMBERS_SHOWN_MAX);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    let shown: Vec<_> = seen.members.iter().take(MEMBERS_SHOWN_MAX).map(member).collect();
+    let shown = if shown.is_empty() { String::new() } else { format!(": {}{more}", shown.join(", ")) };
+    Ok(format!("{name} is {state} with {members}{shown}"))
+}
+
+fn member(seen: &PeerSeen) -> String {
+    let name = seen.instance.as_deref().unwrap_or(&seen.id);
+    format!("{name} at {} has {}", seen.host, plural(seen.partitions.len() as u64, "partition"))
 }
 
 /// How many offsets the partitions keep; a partition without a leader is an error.

@@ -23,12 +23,15 @@ use crate::{
     broker::{Broker, Compression, EmbeddedBroker, EmbeddedStorage},
     config,
     lake::{FileKind, Store, audit::Depth, names},
-    pipeline::{Mode, Settings},
+    pipeline::{Flow, Mode, Settings},
     simulate::{Source, feed},
     telemetry::progress::count,
 };
 
 const PIPELINE: &str = include_str!("demo.toml");
+/// What stands in it.
+const TOPIC: &str = "iris";
+const DATASET: &str = "demo";
 /// Tells a lake that the demo made from any other folder.
 const MARKER: &str = ".made-by-alluvium-demo";
 
@@ -70,7 +73,8 @@ impl Demo {
         let cpu_seconds = cpu_before.try_elapsed()?.as_secs_f64();
 
         let store = Store::open(&settings.lake.url)?;
-        let report = audit::with_bar(&settings, &store, Depth::default(), false).await?;
+        let flow = Flow { topic: TOPIC.into(), dataset: DATASET.into() };
+        let report = audit::with_bar(&settings, &flow, &store, Depth::default(), false).await?;
         let (right, compared) = compare_with_truth(&settings, &store).await?;
 
         println!("{:<12} {}", "produced", count(sent));
@@ -123,9 +127,9 @@ impl Demo {
 
     async fn produce(&self, settings: &Settings) -> anyhow::Result<u64> {
         let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
-        broker.create_topic(&settings.source.topic, self.partitions, 1).await?;
+        broker.create_topic(TOPIC, self.partitions, 1).await?;
         let feed = feed::Feed {
-            topic: settings.source.topic.clone(),
+            topic: TOPIC.into(),
             source: Source::Iris,
             seed: self.seed,
             count: self.records,
@@ -169,7 +173,7 @@ fn next_generation(lake: &Path) -> anyhow::Result<u32> {
 /// How many of this generation's predictions name the simulated species, and of how many.
 async fn compare_with_truth(settings: &Settings, store: &Store) -> anyhow::Result<(u64, u64)> {
     let ours = settings.lake.generation;
-    let folder = names::data(FileKind::Scored, &settings.lake.dataset);
+    let folder = names::data(FileKind::Scored, DATASET);
     let mut files = store.objects().list(Some(&folder));
     let (mut right, mut compared) = (0, 0);
     while let Some(file) = files.try_next().await? {

@@ -4,6 +4,7 @@
 //! Does not own: the answers ([`crate::pipeline::doctor`]).
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     path::{Path, PathBuf},
 };
@@ -15,14 +16,14 @@ use serde::Serialize;
 use super::{
     Exit, Usage,
     check::{self, Answer, plural},
-    run, who,
+    flows, run, who,
 };
 use crate::{
     broker::Broker,
     lake::Store,
     objects::local_path,
     pipeline::{
-        Settings,
+        Flow, Flows, Settings,
         doctor::{
             Doctor as Physician, Known, Patient, State, Way,
             gap::{Gap, Refusal},
@@ -50,6 +51,9 @@ pub(super) struct Doctor {
     /// The pipeline file
     #[arg(value_name = "PIPELINE.toml")]
     pipeline: PathBuf,
+    /// One dataset alone, where the pipeline has several
+    #[arg(long, value_name = "DATASET")]
+    dataset: Option<String>,
     /// Give up these offsets: PARTITION:START..END
     #[arg(long, value_name = "GAP", requires = "reason")]
     accept_gap: Option<Gap>,
@@ -68,10 +72,24 @@ pub(super) struct Doctor {
 #[derive(Serialize)]
 struct Report<'a> {
     pipeline: &'a Path,
-    dataset: &'a str,
     generation: u32,
     well: bool,
     checks: Vec<Asked>,
+    #[serde(flatten)]
+    wards: Wards,
+}
+
+/// What is looked at: a dataset, or several.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Wards {
+    One(Ward),
+    Many { datasets: Vec<Ward> },
+}
+
+#[derive(Serialize)]
+struct Ward {
+    dataset: String,
     partitions: Vec<Shown>,
 }
 
@@ -115,10 +133,14 @@ impl Doctor {
         }
         lake_is_there(settings).map_err(Usage)?;
         let store = Store::open(&settings.lake.url)?;
+        let flows = flows::chosen(settings, &store, self.dataset.as_deref()).await?;
+        let [flow] = flows.as_slice() else {
+            return Err(Usage("the pipeline has several datasets: say which one with --dataset".into()).into());
+        };
         store.probe().await.context("the lake's store")?;
         let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
         let writer = who();
-        let doctor = Physician { settings, store: &store, broker: Some(&broker), writer: &writer };
+        let doctor = Physician { settings, flow, store: &store, broker: Some(&broker), writer: &writer };
         let claim = match doctor.accept(gap, reason, self.although_readable).await {
             Ok(claim) => claim,
             Err(Refusal::Lane(error)) => return Err(error.into()),
@@ -139,18 +161,13 @@ impl Doctor {
     }
 
     async fn look(&self, settings: &Settings) -> anyhow::Result<Exit> {
-        let lake = &settings.lake;
-        let mut report = Report {
-            pipeline: &self.pipeline,
-            dataset: &lake.dataset,
-            generation: lake.generation,
-            well: true,
-            checks: vec![],
-            partitions: vec![],
-        };
-        self.ask(settings, &mut report).await?;
-        report.well = report.checks.iter().all(|check| check.ok)
-            && report.partitions.iter().all(|shown| shown.patient.state == State::Well);
+        let mut checks = vec![];
+        let mut wards = self.ask(settings, &mut checks).await?;
+        let well = checks.iter().all(|check| check.ok)
+            && wards.iter().flat_map(|ward| &ward.partitions).all(|shown| shown.patient.state == State::Well);
+        let only = if self.has_several(settings) { None } else { wards.pop() };
+        let wards = only.map_or_else(|| Wards::Many { datasets: wards }, Wards::One);
+        let report = Report { pipeline: &self.pipeline, generation: settings.lake.generation, well, checks, wards };
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
         } else {
@@ -159,34 +176,55 @@ impl Doctor {
         Ok(if report.well { Exit::Done } else { Exit::Failed })
     }
 
-    async fn ask(&self, settings: &Settings, report: &mut Report<'_>) -> anyhow::Result<()> {
-        report.add("pipeline file", Ok(self.pipeline.display().to_string()));
-        report.add("model", check::model(settings).await);
+    fn has_several(&self, settings: &Settings) -> bool {
+        settings.flows.are_many() && self.dataset.is_none()
+    }
+
+    async fn ask(&self, settings: &Settings, checks: &mut Vec<Asked>) -> anyhow::Result<Vec<Ward>> {
+        add(checks, "pipeline file", Ok(self.pipeline.display().to_string()));
+        add(checks, "model", check::model(settings).await);
         let lake = match lake_is_there(settings) {
             Ok(()) => check::lake(&settings.lake).await,
             Err(missing) => Err(missing),
         };
-        let lake_ok = lake.is_ok();
-        report.add("lake", lake);
-        let broker = reached(settings, report).await;
-        let partitions = match &broker {
-            Some(broker) => partitions(broker, settings, report).await,
+        let store = if lake.is_ok() { Some(Store::open(&settings.lake.url)?) } else { None };
+        add(checks, "lake", lake);
+        let mut flows = match &store {
+            Some(store) => flows::chosen(settings, store, self.dataset.as_deref()).await?,
+            None => settings.flows.named(),
+        };
+        let wanted = match flows.as_slice() {
+            [only] if self.dataset.is_some() => Flows::One(only.clone()),
+            _ => settings.flows.clone(),
+        };
+        let broker = reached(settings, checks).await;
+        let topics = match &broker {
+            Some(broker) => topics(broker, &wanted, checks).await,
             None => None,
         };
-        if lake_ok {
-            let store = Store::open(&settings.lake.url)?;
-            // Without the topic there is nothing to ask the broker for.
-            let broker = broker.as_ref().filter(|_| partitions.is_some());
-            let doctor = Physician { settings, store: &store, broker, writer: "doctor" };
-            let patients = doctor.look(partitions.as_deref()).await?;
-            report.partitions = patients.into_iter().map(|patient| self.shown(patient)).collect();
+        flows.extend(topics.iter().flat_map(BTreeMap::keys).cloned());
+        flows.sort_unstable();
+        flows.dedup();
+        let mut wards = vec![];
+        for flow in &flows {
+            let mut ward = Ward { dataset: flow.dataset.to_string(), partitions: vec![] };
+            if let Some(store) = &store {
+                // Without the topic there is nothing to ask the broker for.
+                let broker = broker.as_ref().filter(|_| topics.is_some());
+                let doctor = Physician { settings, flow, store, broker, writer: "doctor" };
+                let of_topic = topics.as_ref().map(|topics| topics.get(flow).map_or(&[][..], Vec::as_slice));
+                let patients = doctor.look(of_topic).await?;
+                let named = self.has_several(settings).then_some(&*flow.dataset);
+                ward.partitions = patients.into_iter().map(|patient| self.shown(patient, named)).collect();
+            }
+            wards.push(ward);
         }
-        Ok(())
+        Ok(wards)
     }
 
-    fn shown(&self, mut patient: Patient) -> Shown {
-        let ways = std::mem::take(&mut patient.ways).into_iter().map(|way| shown_way(&self.pipeline, way)).collect();
-        Shown { patient, ways }
+    fn shown(&self, mut patient: Patient, dataset: Option<&str>) -> Shown {
+        let ways = std::mem::take(&mut patient.ways).into_iter();
+        Shown { patient, ways: ways.map(|way| shown_way(&self.pipeline, dataset, way)).collect() }
     }
 }
 
@@ -201,44 +239,52 @@ fn lake_is_there(settings: &Settings) -> Result<(), String> {
     }
 }
 
-async fn reached(settings: &Settings, report: &mut Report<'_>) -> Option<Broker> {
+async fn reached(settings: &Settings, checks: &mut Vec<Asked>) -> Option<Broker> {
     let brokers = &settings.source.brokers;
     match Broker::connect(brokers, settings.broker).await {
         Ok(broker) => {
-            report.add("broker", Ok(format!("reached through {}", brokers.join(", "))));
+            add(checks, "broker", Ok(format!("reached through {}", brokers.join(", "))));
             Some(broker)
         }
         Err(error) => {
-            report.add("broker", Err(chain(&error)));
+            add(checks, "broker", Err(chain(&error)));
             None
         }
     }
 }
 
-async fn partitions(broker: &Broker, settings: &Settings, report: &mut Report<'_>) -> Option<Vec<i32>> {
-    let topic = &settings.source.topic;
-    match broker.partitions(topic).await {
-        Ok(partitions) => {
-            report.add("topic", Ok(format!("{topic} has {}", plural(partitions.len() as u64, "partition"))));
-            Some(partitions)
+async fn topics(broker: &Broker, wanted: &Flows, checks: &mut Vec<Asked>) -> Option<BTreeMap<Flow, Vec<i32>>> {
+    match wanted.at(broker).await {
+        Ok(found) => {
+            for (Flow { topic, .. }, partitions) in &found.flows {
+                add(checks, "topic", Ok(format!("{topic} has {}", plural(partitions.len() as u64, "partition"))));
+            }
+            Some(found.flows)
         }
         Err(error) => {
-            report.add("topic", Err(chain(&error)));
+            add(checks, "topic", Err(chain(&error)));
             None
         }
     }
+}
+
+fn add(checks: &mut Vec<Asked>, check: &'static str, answer: Answer) {
+    let ok = answer.is_ok();
+    let (Ok(detail) | Err(detail)) = answer;
+    checks.push(Asked { check, ok, detail });
 }
 
 impl Report<'_> {
-    fn add(&mut self, check: &'static str, answer: Answer) {
-        let ok = answer.is_ok();
-        let (Ok(detail) | Err(detail)) = answer;
-        self.checks.push(Asked { check, ok, detail });
+    fn wards(&self) -> &[Ward] {
+        match &self.wards {
+            Wards::One(ward) => std::slice::from_ref(ward),
+            Wards::Many { datasets } => datasets,
+        }
     }
 }
 
 /// With the command to type, or the line to write.
-fn shown_way(pipeline: &Path, way: Way) -> ShownWay {
+fn shown_way(pipeline: &Path, dataset: Option<&str>, way: Way) -> ShownWay {
     match way {
         Way::Do(what) => ShownWay { what, command: None, line: None },
         Way::NewGeneration { generation } => ShownWay {
@@ -263,8 +309,9 @@ fn shown_way(pipeline: &Path, way: Way) -> ShownWay {
                 }
             };
             let gap = format!("{partition}:{start}..{end}");
+            let of = dataset.map(|dataset| format!(" --dataset {dataset}")).unwrap_or_default();
             let command =
-                format!("alluvium doctor {} --accept-gap {gap} --reason \"…\"{although}", pipeline.display());
+                format!("alluvium doctor {}{of} --accept-gap {gap} --reason \"…\"{although}", pipeline.display());
             ShownWay { what, command: Some(command), line: None }
         }
     }
@@ -275,8 +322,14 @@ fn render(report: &Report<'_>) -> String {
     for Asked { check, ok, detail } in &report.checks {
         let _ = writeln!(text, "{:<4}  {check:<13}  {detail}", if *ok { "ok" } else { "FAIL" });
     }
-    report.partitions.iter().for_each(|shown| text.push_str(&partition(shown, report.generation)));
-    let ill = report.partitions.iter().filter(|shown| shown.patient.state != State::Well).count() as u64;
+    for ward in report.wards() {
+        if matches!(report.wards, Wards::Many { .. }) {
+            let _ = writeln!(text, "\ndataset {}", ward.dataset);
+        }
+        ward.partitions.iter().for_each(|shown| text.push_str(&partition(shown, report.generation)));
+    }
+    let shown = report.wards().iter().flat_map(|ward| &ward.partitions);
+    let ill = shown.filter(|shown| shown.patient.state != State::Well).count() as u64;
     let failed = report.checks.iter().filter(|check| !check.ok).count() as u64;
     if report.well {
         text.push_str("\nall is well\n");

@@ -7,7 +7,7 @@ use chrono::{DateTime, DurationRound, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Exit, Usage, run, who};
+use super::{Exit, Usage, flows, run, who};
 use crate::{
     lake::{self, Expired, PartitionBy, Store},
     pipeline::Settings,
@@ -34,7 +34,7 @@ pub(super) struct Expire {
     /// A day (2026-11-01), an hour (2026-11-01T07), or an age (30d, 36h)
     #[arg(long, value_name = "DATE")]
     before: Before,
-    /// Another dataset of the same lake, such as one that `alluvium rescore` wrote
+    /// One dataset alone: of the pipeline, or another of its lake, such as one that `alluvium rescore` wrote
     #[arg(long, value_name = "DATASET")]
     dataset: Option<String>,
     /// Why; it is kept for ever
@@ -60,15 +60,15 @@ enum Before {
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Report<'a> {
-    dataset: &'a str,
+struct Report {
+    dataset: String,
     before: DateTime<Utc>,
     did: Did,
     hours: usize,
     first: Option<DateTime<Utc>>,
     last: Option<DateTime<Utc>>,
     #[serde(flatten)]
-    expired: &'a Expired,
+    expired: Expired,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
@@ -83,29 +83,40 @@ impl Expire {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let settings = run::settings(&self.pipeline)?;
         let before = self.before(&settings)?;
-        let dataset = self.dataset.as_deref().unwrap_or(&settings.lake.dataset);
         let store = Store::open(&settings.lake.url).context("open the lake")?;
+        let several = settings.flows.are_many() && self.dataset.is_none();
+        let (mut reports, mut exit) = (vec![], Exit::Done);
+        for flow in flows::chosen(&settings, &store, self.dataset.as_deref()).await? {
+            let report = self.expire(&store, &flow.dataset, before).await?;
+            if !report.expired.found.kept.is_empty() {
+                exit = Exit::Failed;
+            }
+            if !self.json {
+                let heading = if several { flows::heading(&settings, &flow) } else { String::new() };
+                print!("{heading}{report}{}", if several { "\n" } else { "" });
+            }
+            reports.push(report);
+        }
+        match reports.as_slice() {
+            [only] if !several && self.json => println!("{}", serde_json::to_string_pretty(only)?),
+            all if self.json => println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "datasets": all }))?),
+            [] => println!("there is nothing yet of this pipeline in this lake"),
+            _ => {}
+        }
+        Ok(exit)
+    }
+
+    async fn expire(&self, store: &Store, dataset: &str, before: DateTime<Utc>) -> anyhow::Result<Report> {
         let writer = who();
-        let expire = lake::Expire { store: &store, dataset, before, reason: &self.reason, writer: &writer };
-        let expired = match (self.dry_run, self.declare) {
-            (true, _) => expire.survey().await?,
-            (_, true) => expire.declare().await?,
-            _ => expire.delete().await?,
-        };
-        let did = match (self.dry_run, self.declare) {
-            (true, _) => Did::Nothing,
-            (_, true) => Did::Declared,
-            _ => Did::Deleted,
+        let expire = lake::Expire { store, dataset, before, reason: &self.reason, writer: &writer };
+        let (did, expired) = match (self.dry_run, self.declare) {
+            (true, _) => (Did::Nothing, expire.survey().await?),
+            (_, true) => (Did::Declared, expire.declare().await?),
+            _ => (Did::Deleted, expire.delete().await?),
         };
         let hours = &expired.found.hours;
         let (first, last) = (hours.first().copied(), hours.last().copied());
-        let report = Report { dataset, before, did, hours: hours.len(), first, last, expired: &expired };
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(&report)?);
-        } else {
-            print!("{report}");
-        }
-        Ok(if expired.found.kept.is_empty() { Exit::Done } else { Exit::Failed })
+        Ok(Report { dataset: dataset.into(), before, did, hours: hours.len(), first, last, expired })
     }
 
     /// A whole hour, or a whole day where the lake has days; what is not over yet is refused.
@@ -133,7 +144,7 @@ impl Expire {
     }
 }
 
-impl fmt::Display for Report<'_> {
+impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let found = &self.expired.found;
         if let Some((first, last)) = self.first.zip(self.last) {

@@ -17,6 +17,7 @@ mod demo;
 mod doctor;
 mod draw;
 mod expire;
+mod flows;
 mod grid;
 mod model_spec;
 mod models;

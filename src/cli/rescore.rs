@@ -1,16 +1,18 @@
 //! `alluvium rescore`
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Exit, Usage, model_spec::ModelSpec, run, summary};
+use super::{Exit, Usage, flows, model_spec::ModelSpec, run, summary};
 use crate::{
-    config,
+    broker::TopicPartition,
+    lake::{Store, names::is_dataset},
     model::{Model, ModelSettings},
-    pipeline::{Bound, Mode, Past, PipelineError, Settings, Summary},
+    offset::OffsetRange,
+    pipeline::{Bound, Flow, Flows, Mode, Naming, Past, PipelineError, Settings, Sharing, Summary},
     record::ModelRef,
 };
 
@@ -42,7 +44,10 @@ pub(super) struct Rescore {
     /// One past the last: an offset, a time, or PARTITION:OFFSET,… [default: where the dataset ends]
     #[arg(long, value_name = "OFFSET|TIME")]
     to: Option<Bound>,
-    /// The dataset for the result [default: DATASET.NAME-VERSION]
+    /// One of the pipeline's datasets, where it has several
+    #[arg(long, value_name = "DATASET")]
+    dataset: Option<String>,
+    /// The dataset for the result; `{topic}` in it is the topic's name [default: DATASET.NAME-VERSION]
     #[arg(long, value_name = "DATASET")]
     into: Option<String>,
     /// Print the summary as JSON
@@ -53,10 +58,18 @@ pub(super) struct Rescore {
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Report<'a> {
-    dataset: &'a str,
+    #[serde(flatten)]
+    into: Into<'a>,
     model: &'a ModelRef,
     #[serde(flatten)]
     summary: &'a Summary,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Into<'a> {
+    Dataset(&'a str),
+    Datasets(Vec<&'a str>),
 }
 
 impl Rescore {
@@ -64,17 +77,40 @@ impl Rescore {
         let settings = run::settings(&self.pipeline)?;
         let model = self.chosen(&settings.model);
         let reference = Model::load(&model).await?.reference();
-        let into = self.dataset(&settings.lake.dataset, &reference)?;
-        let (from, to) = (self.from.as_ref(), self.to.as_ref());
-        let ranges = Past { settings: &settings, into: &into, model: &reference, from, to }.ranges().await;
-        let ranges = ranges.map_err(told)?;
-        for (partition, range) in &ranges {
-            tracing::info!(partition, offsets = %range, model = %reference, dataset = into, "scoring again");
+        let firsts = flows::chosen(&settings, &Store::open(&settings.lake.url)?, self.dataset.as_deref()).await?;
+        let into = self.targets(&settings.flows, &firsts, &reference)?;
+        let mut ranges = BTreeMap::new();
+        for first in &firsts {
+            ranges.extend(self.ranges(&settings, first, &into, &reference).await?);
         }
-        let again = again(settings, &into, ModelSettings { version: Some(reference.version), ..model });
+        if ranges.is_empty() {
+            let of: Vec<_> = firsts.iter().map(|flow| format!("`{}`", flow.dataset)).collect();
+            let of = of.join(", ");
+            return Err(Usage(format!("there is nothing to score again: no offset of {of} is in the range")).into());
+        }
+        let again = again(settings, into.clone(), ModelSettings { version: Some(reference.version), ..model });
         let outcome = run::run(again, Mode::Range(ranges)).await?;
-        self.show(&into, &reference, &outcome)?;
+        let datasets = firsts.iter().filter_map(|first| into.of_topic(&first.topic)).map(|flow| flow.dataset);
+        self.show(&into, &datasets.collect::<Vec<_>>(), &reference, &outcome)?;
         Ok(summary::exit(&outcome))
+    }
+
+    async fn ranges(
+        &self,
+        settings: &Settings,
+        first: &Flow,
+        into: &Flows,
+        model: &ModelRef,
+    ) -> anyhow::Result<BTreeMap<TopicPartition, OffsetRange>> {
+        let Some(Flow { dataset, .. }) = into.of_topic(&first.topic) else { return Ok(BTreeMap::new()) };
+        let (from, to) = (self.from.as_ref(), self.to.as_ref());
+        let past = Past { settings, flow: first, into: &dataset, model, from, to };
+        let ranges = past.ranges().await.map_err(told)?;
+        for (place, range) in &ranges {
+            let TopicPartition { topic, partition } = place;
+            tracing::info!(%topic, partition, offsets = %range, %model, %dataset, "scoring again");
+        }
+        Ok(ranges)
     }
 
     fn chosen(&self, of_pipeline: &ModelSettings) -> ModelSettings {
@@ -82,30 +118,58 @@ impl Rescore {
         ModelSettings { url, version: self.model.version, ..of_pipeline.clone() }
     }
 
-    fn dataset(&self, first: &str, model: &ModelRef) -> Result<String, Usage> {
-        let named = self.into.clone().unwrap_or_else(|| format!("{first}.{}-{}", model.name, model.version));
-        if config::is_dataset(&named) {
-            Ok(named)
-        } else {
-            Err(Usage(format!(
-                "`{named}` can't be a dataset's name; give one of letters, digits, `.`, `_` and `-` with `--into`"
-            )))
+    /// Where each topic's records are to land.
+    fn targets(&self, of_pipeline: &Flows, firsts: &[Flow], model: &ModelRef) -> Result<Flows, Usage> {
+        let suffix = format!(".{}-{}", model.name, model.version);
+        let naming = match (&self.into, of_pipeline) {
+            (Some(into), _) => Naming::new(into),
+            (None, Flows::Many { datasets, .. }) => Some(datasets.followed_by(&suffix)),
+            (None, Flows::One(_)) => None,
+        };
+        let into = match (firsts, naming) {
+            ([first], naming) => {
+                let default = || self.into.clone().unwrap_or_else(|| format!("{}{suffix}", first.dataset));
+                let named = match self.into.as_ref().and(naming) {
+                    Some(naming) => naming.dataset(&first.topic),
+                    None => default(),
+                };
+                Flows::One(Flow { topic: first.topic.clone(), dataset: named.into() })
+            }
+            (firsts, Some(naming)) => Flows::into_datasets(firsts, naming),
+            (_, None) => {
+                let told =
+                    "several datasets can't land in one: write `{topic}` into the name, or pick one with `--dataset`";
+                return Err(Usage(told.into()));
+            }
+        };
+        match into.named().into_iter().find(|flow| !is_dataset(&flow.dataset)) {
+            None => Ok(into),
+            Some(Flow { dataset, .. }) => Err(Usage(format!(
+                "`{dataset}` can't be a dataset's name; give one of letters, digits, `.`, `_` and `-` with `--into`"
+            ))),
         }
     }
 
-    fn show(&self, dataset: &str, model: &ModelRef, summary: &Summary) -> anyhow::Result<()> {
+    fn show(&self, into: &Flows, datasets: &[Arc<str>], model: &ModelRef, summary: &Summary) -> anyhow::Result<()> {
+        let names: Vec<&str> = datasets.iter().map(|dataset| &**dataset).collect();
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&Report { dataset, model, summary })?);
+            let into = match (into, names.as_slice()) {
+                (Flows::One(_), [only]) => Into::Dataset(only),
+                _ => Into::Datasets(names),
+            };
+            println!("{}", serde_json::to_string_pretty(&Report { into, model, summary })?);
             return Ok(());
         }
-        println!("{:<12} {model}\n{:<12} {dataset}", "model", "dataset");
+        println!("{:<12} {model}\n{:<12} {}", "model", "dataset", names.join(", "));
         summary::print(summary, false).context("print the summary")
     }
 }
 
-/// The pipeline that writes the other dataset. Only one thing differs beside the model: nothing is served.
-fn again(mut settings: Settings, into: &str, model: ModelSettings) -> Settings {
-    into.clone_into(&mut settings.lake.dataset);
+/// The pipeline that writes the other datasets. Beside the model only this differs: nothing is served, and the whole range
+/// is this worker's.
+fn again(mut settings: Settings, into: Flows, model: ModelSettings) -> Settings {
+    settings.flows = into;
+    settings.sharing = Sharing::All;
     settings.model = model;
     // The stream may be running beside this, and has the address.
     settings.metrics = None;

@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Usage;
 use crate::{
+    broker::GroupStatus,
     config,
-    pipeline::{Mode, Pipeline, Settings, Summary},
+    pipeline::{Mode, Pipeline, Progress, Settings, Summary},
     telemetry::{metrics, progress},
 };
 
@@ -94,10 +95,24 @@ async fn log(pipeline: &Pipeline) {
             scored = now.tally.counts.scored,
             rejected = now.tally.counts.rejected,
             lag = now.lag,
-            lanes = %format!("{} of {} open", now.lanes_open, now.lanes),
+            lanes = %lanes(&now),
+            group = pipeline.group().map(|group| tracing::field::display(standing(&group))),
             "{} records/s",
             progress::count(rate),
         );
+    }
+}
+
+/// With how many there are, where others have some of them.
+fn lanes(now: &Progress) -> String {
+    let open = format!("{} of {} open", now.lanes_open, now.lanes);
+    if now.partitions > now.lanes { format!("{open}, {} partitions in all", now.partitions) } else { open }
+}
+
+fn standing(group: &GroupStatus) -> String {
+    match group.member_id {
+        Some(_) => format!("{}, generation {}", group.group, group.generation),
+        None => format!("{}, not joined", group.group),
     }
 }
 

@@ -6,14 +6,14 @@
 use std::fmt;
 
 use crate::{
-    broker::Start,
+    broker::{GroupProtocol, Start},
     lake::{Compression, PartitionBy},
     model::Backend,
     record::{FieldKind, TimestampFormat},
 };
 
 use super::value::{DAY, GIB, HOUR, KIB, MIB, SECOND, bytes, duration};
-use Fallback::{Required, Rule, Value};
+use Fallback::{Required, Rule, Unless, Value};
 use Takes::{Choice, Count, Duration, Flag, Size, Text, Time};
 
 /// One key.
@@ -39,7 +39,7 @@ impl Key {
 
     #[must_use]
     pub const fn is_required(&self) -> bool {
-        matches!(self.default, Required)
+        matches!(self.default, Required | Unless(_))
     }
 }
 
@@ -62,6 +62,8 @@ pub enum Takes {
 #[derive(Clone, Copy, Debug)]
 pub enum Fallback {
     Required,
+    /// Required where the other key is left out.
+    Unless(&'static str),
     /// Read as if it had been written.
     Value(&'static str),
     /// Depends on something else; described.
@@ -70,7 +72,14 @@ pub enum Fallback {
 
 pub(super) const BROKERS: Key =
     Key::new("source", "brokers", Text("`host:port`, or a list of them"), Required, "brokers to ask first");
-pub(super) const TOPIC: Key = Key::new("source", "topic", Text("a topic name"), Required, "topic to read");
+pub(super) const TOPIC: Key = Key::new("source", "topic", Text("a topic name"), Unless("topics"), "topic to read");
+pub(super) const TOPICS: Key = Key::new(
+    "source",
+    "topics",
+    Text("a list of topic names; `*` in them stands for any characters"),
+    Rule("`topic` alone"),
+    "topics to read, each into a dataset of its own; new ones that fit a `*` are found while a stream runs",
+);
 pub(super) const FORMAT: Key =
     Key::new("source", "format", Choice(&words(&FORMATS)), Value("json"), "how a record's value is written");
 pub(super) const START: Key = Key::new(
@@ -79,6 +88,55 @@ pub(super) const START: Key = Key::new(
     Text("`earliest`, `latest` or a time such as `2026-11-01T00:00:00Z`"),
     Value("earliest"),
     "where a partition begins that the lake does not know yet",
+);
+pub(super) const GROUP: Key = Key::new(
+    "source",
+    "group",
+    Text("a group name of 1 to 249 characters"),
+    Rule("none: every partition is read"),
+    "consumer group whose members share the partitions among them",
+);
+pub(super) const GROUP_INSTANCE: Key = Key::new(
+    "source",
+    "group_instance",
+    Text("a name of 1 to 249 letters, digits, `.`, `_` and `-`"),
+    Rule("none"),
+    "this worker's own name in the group, such as `${HOSTNAME}`: a restart within `session_timeout` moves no partition",
+);
+pub(super) const GROUP_PROTOCOL: Key = Key::new(
+    "source",
+    "group_protocol",
+    Choice(&words(&GROUP_PROTOCOLS)),
+    Value("classic"),
+    "who hands the partitions out: a member, or the broker (Apache Kafka 4 and later)",
+);
+pub(super) const SESSION_TIMEOUT: Key = Key::new(
+    "source",
+    "session_timeout",
+    Duration(SECOND, HOUR),
+    Value("10s"),
+    "a worker that is not heard of for so long loses its partitions to the others",
+);
+pub(super) const HEARTBEAT: Key = Key::new(
+    "source",
+    "heartbeat",
+    Duration(100, 600 * SECOND),
+    Value("1s"),
+    "how often a worker is heard of, and hears that partitions are to move",
+);
+pub(super) const HANDOVER: Key = Key::new(
+    "source",
+    "handover",
+    Duration(SECOND, HOUR),
+    Value("30s"),
+    "how long a partition that is to move may take to commit; what takes longer is dropped, and read again",
+);
+pub(super) const WORKER: Key = Key::new(
+    "source",
+    "worker",
+    Text("`i/n` with `i` from 1 to `n`, such as `2/5`"),
+    Rule("every partition is read"),
+    "this worker's fixed share of the partitions, without a group",
 );
 
 pub(super) const NAME: Key = Key::new(
@@ -155,8 +213,8 @@ pub(super) const DATASET: Key = Key::new(
     "lake",
     "dataset",
     Text("a name of 1 to 100 letters, digits, `.`, `_` and `-` that starts with none of `.` and `_`"),
-    Required,
-    "folder of this pipeline in the lake",
+    Unless("topics"),
+    "folder in the lake; with `topics` the topic's own name, or a name with `{topic}` in it",
 );
 pub(super) const GENERATION: Key = Key::new(
     "lake",
@@ -263,8 +321,16 @@ pub(super) const LISTEN: Key = Key::new(
 pub const KEYS: &[Key] = &[
     BROKERS,
     TOPIC,
+    TOPICS,
     FORMAT,
     START,
+    GROUP,
+    GROUP_INSTANCE,
+    GROUP_PROTOCOL,
+    SESSION_TIMEOUT,
+    HEARTBEAT,
+    HANDOVER,
+    WORKER,
     NAME,
     TYPE,
     NULLABLE,
@@ -303,6 +369,9 @@ pub const KEYS: &[Key] = &[
 pub(super) const FIELDS: &str = "fields";
 
 pub(super) const FORMATS: [(&str, ()); 1] = [("json", ())];
+
+pub(super) const GROUP_PROTOCOLS: [(&str, GroupProtocol); 2] =
+    [("classic", GroupProtocol::Classic), ("consumer", GroupProtocol::Consumer)];
 
 pub(super) const STARTS: [(&str, Start); 2] = [("earliest", Start::Earliest), ("latest", Start::Latest)];
 
@@ -401,6 +470,7 @@ impl fmt::Display for Fallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Required => f.write_str("required"),
+            Unless(other) => write!(f, "required, unless `{other}` is there"),
             Value(value) => write!(f, "`{value}`"),
             Rule(rule) => f.write_str(rule),
         }

@@ -22,6 +22,7 @@ mod keys;
 mod reader;
 mod section;
 mod sections;
+mod source;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -68,12 +69,6 @@ pub fn parse(text: &str, variables: impl Fn(&str) -> Option<String>) -> Result<S
     let settings = sections::settings(&mut reader);
     let faults = reader.into_faults();
     settings.filter(|_| faults.is_empty()).ok_or(faults)
-}
-
-/// Whether a name can be a dataset's: it becomes a folder's name, on every store.
-#[must_use]
-pub fn is_dataset(name: &str) -> bool {
-    sections::is_dataset(name)
 }
 
 fn read(path: &Path) -> io::Result<String> {

@@ -42,7 +42,7 @@ impl<'r, 'a> Section<'r, 'a> {
         match (self.get(key), key.default) {
             (Some(value), _) => self.convert(key, value, &convert),
             (None, Fallback::Value(default)) => self.take(key, self.at, &Given::free(default), &convert),
-            (None, Fallback::Required | Fallback::Rule(_)) => self.note_missing(key),
+            (None, Fallback::Required | Fallback::Unless(_) | Fallback::Rule(_)) => self.note_missing(key),
         }
     }
 
@@ -151,7 +151,11 @@ impl<'r, 'a> Section<'r, 'a> {
         let told = self.table.is_none() || self.unknown_keys().any(|(unknown, _)| misspelt(unknown.get_ref()));
         if !told {
             let message = format!("missing key \"{}\" in {}", key.name, header(self.name));
-            self.reader.note(self.at, message, Some(format!("it takes {}", key.takes)));
+            let or = match key.default {
+                Fallback::Unless(other) => format!(", or write {other} in its place"),
+                _ => String::new(),
+            };
+            self.reader.note(self.at, message, Some(format!("it takes {}{or}", key.takes)));
         }
         None
     }

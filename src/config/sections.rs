@@ -1,6 +1,7 @@
 //! What each table of the file means: from its keys to the settings of the stages.
 //!
-//! Owns: the form of names and addresses, and the rules between keys. Does not own: positions, defaults and ranges.
+//! Owns: the form of names and addresses, and the rules between keys. Does not own: positions, defaults and ranges;
+//! `[source]` ([`super::source`]).
 
 use std::{net::SocketAddr, thread, time::Duration};
 
@@ -8,34 +9,34 @@ use super::{
     fields, keys,
     reader::Reader,
     section::Section,
-    value::{self, Given, Refusal},
+    source::{Topics, source},
+    value::{self, Given, Refusal, quoted},
 };
 use crate::{
-    broker::{BrokerLimits, SourceSettings, Start},
+    broker::BrokerLimits,
     decode::DecodeSettings,
-    lake::{LakeSettings, Roll},
+    lake::{LakeSettings, Roll, names},
     lane::Limits,
     model::ModelSettings,
-    pipeline::Settings,
+    pipeline::{Flow, Flows, Naming, Settings},
 };
-
-const TOPIC_CHARS_MAX: usize = 249;
-const DATASET_CHARS_MAX: usize = 100;
 
 /// The settings, unless a fault was noted. Every table is read before the first `?`, so that no fault hides another.
 pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
-    let source = source(&mut reader.section("source"));
+    let (source, topics, sharing) = source(&mut reader.section("source"));
     let fields = fields::declared(reader);
     let event_time = fields::event_time(&mut reader.section("event_time"), &fields);
     let (model, model_refresh) = model(&mut reader.section("model"));
     let limits = limits(&mut reader.section("limits"));
-    let lake = lake(&mut reader.section("lake"), limits.segment_hours_max);
+    let (lake, flows) = lake(&mut reader.section("lake"), limits.segment_hours_max, &topics);
     let metrics = reader.section("metrics").read_or(&keys::LISTEN, None, |given| address(given).map(Some));
 
     let (event_time, window) = event_time?;
     let fields = fields.into_iter().map(|declared| declared.field).collect::<Option<_>>()?;
     Some(Settings {
         source: source?,
+        flows: flows?,
+        sharing: sharing?,
         broker: limits.broker?,
         decode: DecodeSettings { fields, event_time, window, record_bytes_max: limits.record_bytes_max? },
         model: model?,
@@ -44,44 +45,6 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         limits: limits.lanes?,
         metrics: metrics?,
     })
-}
-
-fn source(table: &mut Section<'_, '_>) -> Option<SourceSettings> {
-    let brokers = table.list(&keys::BROKERS, ',', host_and_port);
-    let topic = table.read(&keys::TOPIC, topic);
-    let format = table.choice(&keys::FORMAT, &keys::FORMATS);
-    let start = table.read(&keys::START, start);
-    let () = format?;
-    Some(SourceSettings { brokers: brokers?, topic: topic?, start: start? })
-}
-
-fn host_and_port(given: &Given<'_>) -> Result<String, Refusal> {
-    let text = given.as_text()?.trim();
-    let Some((host, port)) = text.rsplit_once(':') else {
-        return Err(if is_host(text) { value::did_you_mean_this(&format!("{text}:9092")) } else { Refusal::default() });
-    };
-    let port_is_one = port.parse::<u16>().is_ok_and(|port| port > 0);
-    if port_is_one && is_host(host) { Ok(text.to_owned()) } else { Err(Refusal::default()) }
-}
-
-/// A name, an IPv4 address, or an IPv6 address in brackets.
-fn is_host(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let (host, more) = bare.map_or((host, "-._"), |host| (host, ":.%"));
-    !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
-}
-
-fn topic(given: &Given<'_>) -> Result<String, Refusal> {
-    let topic = given.as_text()?;
-    let kept = matches!(topic, "." | "..");
-    if is_name(topic, TOPIC_CHARS_MAX) && !kept { Ok(topic.to_owned()) } else { Err(Refusal::default()) }
-}
-
-fn start(given: &Given<'_>) -> Result<Start, Refusal> {
-    match value::time(given) {
-        Ok(ms) => Ok(Start::Timestamp(ms)),
-        Err(_) => value::choice(&keys::STARTS, given),
-    }
 }
 
 fn model(table: &mut Section<'_, '_>) -> (Option<ModelSettings>, Option<Duration>) {
@@ -96,22 +59,59 @@ fn model(table: &mut Section<'_, '_>) -> (Option<ModelSettings>, Option<Duration
     (settings(), refresh)
 }
 
-fn lake(table: &mut Section<'_, '_>, segment_hours_max: Option<usize>) -> Option<LakeSettings> {
+fn lake(
+    table: &mut Section<'_, '_>,
+    segment_hours_max: Option<usize>,
+    topics: &Topics,
+) -> (Option<LakeSettings>, Option<Flows>) {
     let url = table.read(&keys::URL, place);
-    let dataset = table.read(&keys::DATASET, dataset);
+    let flows = flows(table, topics);
     let generation = table.number(&keys::GENERATION);
     let partition_by = table.choice(&keys::PARTITION_BY, &keys::PARTITIONINGS);
     let compression = table.choice(&keys::COMPRESSION, &keys::COMPRESSIONS);
     let roll = roll(table);
-    Some(LakeSettings {
-        url: url?,
-        dataset: dataset?,
-        generation: generation?,
-        partition_by: partition_by?,
-        compression: compression?,
-        roll: roll?,
-        segment_hours_max: segment_hours_max?,
-    })
+    let settings = || {
+        Some(LakeSettings {
+            url: url?,
+            generation: generation?,
+            partition_by: partition_by?,
+            compression: compression?,
+            roll: roll?,
+            segment_hours_max: segment_hours_max?,
+        })
+    };
+    (settings(), flows)
+}
+
+/// Each topic with its dataset.
+fn flows(table: &mut Section<'_, '_>, topics: &Topics) -> Option<Flows> {
+    match topics {
+        Topics::Faulty => {
+            table
+                .read_or(&keys::DATASET, (), |given| naming(given).map(|_| ()).or_else(|_| dataset(given).map(|_| ())));
+            None
+        }
+        Topics::One(topic) => {
+            let dataset = table.read(&keys::DATASET, dataset)?;
+            let topic = topic.as_deref()?;
+            Some(Flows::One(Flow { topic: topic.into(), dataset: dataset.into() }))
+        }
+        Topics::Many(topics) => {
+            let datasets = table.read_or(&keys::DATASET, Naming::default(), naming)?;
+            let flows = Flows::Many { topics: topics.clone()?, datasets };
+            let misnamed = flows.named().into_iter().find(|flow| !names::is_dataset(&flow.dataset));
+            match misnamed {
+                None => Some(flows),
+                Some(Flow { topic, dataset }) => {
+                    let told = format!("topic {} can't land in {}", quoted(&topic), quoted(&dataset));
+                    table.refuse(
+                        &keys::DATASET,
+                        Refusal::because(told).hint(format!("dataset takes {}", keys::DATASET.takes)),
+                    )
+                }
+            }
+        }
+    }
 }
 
 fn roll(table: &mut Section<'_, '_>) -> Option<Roll> {
@@ -135,16 +135,18 @@ fn place(given: &Given<'_>) -> Result<String, Refusal> {
 
 fn dataset(given: &Given<'_>) -> Result<String, Refusal> {
     let name = given.as_text()?;
-    if is_dataset(name) { Ok(name.to_owned()) } else { Err(Refusal::default()) }
+    if names::is_dataset(name) { Ok(name.to_owned()) } else { Err(Refusal::default()) }
 }
 
-pub(super) fn is_dataset(name: &str) -> bool {
-    is_name(name, DATASET_CHARS_MAX) && !name.starts_with(['.', '_'])
-}
-
-fn is_name(name: &str, chars_max: usize) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    !name.is_empty() && name.len() <= chars_max && name.chars().all(plain)
+/// A dataset's name with the topic's in it.
+fn naming(given: &Given<'_>) -> Result<Naming, Refusal> {
+    let text = given.as_text()?;
+    let Some(naming) = Naming::new(text) else {
+        let reason = format!("dataset must hold {{topic}} once where there are topics, not {}", quoted(text));
+        return Err(Refusal::because(reason).hint(format!("such as \"{text}-{{topic}}\"")));
+    };
+    // Whether the topics' own names fit is told for those that are named.
+    if names::is_dataset(&naming.dataset("a")) { Ok(naming) } else { Err(Refusal::default()) }
 }
 
 /// `[limits]` is one table for people and several settings for the stages.

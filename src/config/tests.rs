@@ -6,11 +6,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    broker::{BrokerLimits, SourceSettings, Start},
+    broker::{BrokerLimits, GroupProtocol, GroupSettings, SourceSettings, Start},
     decode::{DecodeSettings, EventTime, EventWindow},
     lake::{Compression, LakeSettings, PartitionBy, Roll},
     lane::Limits,
     model::{Backend, ModelSettings},
+    pipeline::{Flow, Flows, Naming, Sharing, TopicPattern},
     record::{Field, FieldKind, TimestampFormat},
 };
 
@@ -20,6 +21,8 @@ const MODEL: &str = "[model]\npath = \"models/iris\"\n";
 const LAKE: &str = "[lake]\nurl = \"sink/lake\"\ndataset = \"iris\"\n";
 
 const FULL: &str = include_str!("testdata/full.toml");
+/// What excludes a part of the other.
+const GROUP: &str = include_str!("testdata/group.toml");
 const IRIS: &str = include_str!("../../pipelines/iris.toml");
 
 fn minimal() -> String {
@@ -57,7 +60,9 @@ fn a_minimal_file_gets_the_documented_defaults() {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let field = Field { name: "id".into(), kind: FieldKind::Int64, nullable: true, path: vec!["id".into()] };
     let wanted = Settings {
-        source: SourceSettings { brokers: vec!["localhost:9092".into()], topic: "iris".into(), start: Start::Earliest },
+        source: SourceSettings { brokers: vec!["localhost:9092".into()], start: Start::Earliest },
+        flows: Flows::One(Flow { topic: "iris".into(), dataset: "iris".into() }),
+        sharing: Sharing::All,
         broker: BrokerLimits {
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
@@ -74,7 +79,6 @@ fn a_minimal_file_gets_the_documented_defaults() {
         model_refresh: Duration::from_secs(30),
         lake: LakeSettings {
             url: "sink/lake".into(),
-            dataset: "iris".into(),
             generation: 0,
             partition_by: PartitionBy::Hour,
             compression: Compression::Zstd,
@@ -97,7 +101,7 @@ fn a_minimal_file_gets_the_documented_defaults() {
 fn every_key_reaches_its_setting() {
     for key in KEYS {
         let written = |line: &&str| line.split_once(" = ").is_some_and(|(name, _)| name == key.name);
-        assert!(FULL.lines().any(|line| written(&line)), "{} is missing in full.toml", key.name);
+        assert!(FULL.lines().chain(GROUP.lines()).any(|line| written(&line)), "{} is missing", key.name);
     }
     let seconds = Duration::from_secs;
     let field = |name: &str, kind, nullable, path: &[&str]| Field {
@@ -109,9 +113,10 @@ fn every_key_reaches_its_setting() {
     let wanted = Settings {
         source: SourceSettings {
             brokers: vec!["one:9092".into(), "[::1]:9093".into()],
-            topic: "t.1".into(),
             start: Start::Timestamp(1_793_491_200_000),
         },
+        flows: Flows::One(Flow { topic: "t.1".into(), dataset: "other".into() }),
+        sharing: Sharing::Worker { index: 2, of: 5 },
         broker: BrokerLimits {
             connect_timeout: seconds(1),
             request_timeout: seconds(2),
@@ -132,7 +137,6 @@ fn every_key_reaches_its_setting() {
         model_refresh: seconds(6),
         lake: LakeSettings {
             url: "s3://bucket/prefix".into(),
-            dataset: "other".into(),
             generation: 7,
             partition_by: PartitionBy::Day,
             compression: Compression::Snappy,
@@ -149,6 +153,92 @@ fn every_key_reaches_its_setting() {
         metrics: Some(([127, 0, 0, 1], 9184).into()),
     };
     assert_eq!(parse(FULL, unset), Ok(wanted));
+}
+
+#[test]
+fn every_key_of_a_group_and_of_many_topics_reaches_its_setting() {
+    let settings = parse(GROUP, |name| (name == "ORDINAL").then(|| "3".to_owned())).unwrap();
+    let topics = ["iris", "payments.*"].map(TopicPattern::new).into();
+    assert_eq!(settings.flows, Flows::Many { topics, datasets: Naming::new("raw-{topic}").unwrap() });
+    let wanted = GroupSettings {
+        name: "iris-lake".into(),
+        instance: Some("worker-3".into()),
+        protocol: GroupProtocol::Consumer,
+        session_timeout: Duration::from_secs(30),
+        heartbeat_every: Duration::from_secs(2),
+        handover_max: Duration::from_mins(1),
+    };
+    assert_eq!(settings.sharing, Sharing::Group(wanted));
+}
+
+#[test]
+fn a_group_has_documented_defaults_and_each_topic_its_own_dataset() {
+    let text = minimal().replace("topic = \"iris\"", "topics = \"a, b.*\"\ngroup = \"g\"");
+    let settings = parse(&text.replace("dataset = \"iris\"\n", ""), unset).unwrap();
+    let Sharing::Group(group) = settings.sharing else { panic!("{:?}", settings.sharing) };
+    assert_eq!((group.name.as_str(), group.instance, group.protocol), ("g", None, GroupProtocol::Classic));
+    let seconds = [group.session_timeout, group.heartbeat_every, group.handover_max].map(|time| time.as_secs());
+    assert_eq!(seconds, [10, 1, 30]);
+    assert_eq!(settings.flows.of_topic("b.1").map(|flow| flow.dataset.to_string()).as_deref(), Some("b.1"));
+}
+
+#[test]
+fn topic_and_topics_and_their_datasets_go_together_or_not() {
+    let faults = |source: &str, lake: &str| {
+        let text = minimal().replace("topic = \"iris\"", source).replace("dataset = \"iris\"", lake);
+        faults_with(&text, unset)
+    };
+    let own = "dataset = \"raw-{topic}\"";
+    assert_eq!(
+        faults("topic = \"iris\"\ntopics = [\"a\"]", "dataset = \"iris\""),
+        ["4:10: topic and topics exclude each other; keep one of them"]
+    );
+    assert_eq!(
+        faults("", "dataset = \"iris\""),
+        ["1:1: missing key \"topic\" in [source]; it takes a topic name, or write topics in its place"]
+    );
+    assert_eq!(
+        faults("topic = \"iris\"", ""),
+        [
+            "9:1: missing key \"dataset\" in [lake]; it takes a name of 1 to 100 letters, digits, `.`, `_` and `-` that starts \
+          with none of `.` and `_`, or write topics in its place"
+        ]
+    );
+    assert_eq!(
+        faults("topics = [\"a\", \"b\"]", "dataset = \"iris\""),
+        ["11:11: dataset must hold {topic} once where there are topics, not \"iris\"; such as \"iris-{topic}\""]
+    );
+    assert!(faults("topic = \"iris\"", own)[0].starts_with("11:11: dataset takes a name of 1 to 100 letters"));
+    assert_eq!(faults("topics = [\"a\", \"b*\", \"a\"]", own), ["3:10: topics has \"a\" twice"]);
+    assert_eq!(
+        faults("topics = [\"a\", \"b c*\"]", own),
+        ["3:16: topics takes a list of topic names; `*` in them stands for any characters, not \"b c*\""]
+    );
+    assert_eq!(faults("topics = []", own), ["3:10: topics is an empty list"]);
+    assert!(
+        faults("topics = [\"_odd\"]", "")[0]
+            .starts_with("9:1: topic \"_odd\" can't land in \"_odd\"; dataset takes a name")
+    );
+}
+
+#[test]
+fn what_a_group_needs_is_not_taken_without_one_nor_a_fixed_share_with_one() {
+    assert_faults(&[
+        ("[source]", "worker = \"0/5\"", "worker takes `i/n` with `i` from 1 to `n`, such as `2/5`, not \"0/5\""),
+        ("[source]", "worker = \"6/5\"", "worker takes `i/n` with `i` from 1 to `n`, such as `2/5`, not \"6/5\""),
+        ("[source]", "group = \" x\"", "group takes a group name of 1 to 249 characters, not \" x\""),
+        (
+            "[source]",
+            "session_timeout = \"20s\"",
+            "session_timeout is for the members of a group; name it with group, or leave this out",
+        ),
+    ]);
+    let both = faults_of(&format!("{SOURCE}group = \"g\"\nworker = \"1/2\""));
+    assert_eq!(both, ["5:10: worker and group exclude each other; the group hands the shares out"]);
+    let newest = faults_of(&format!("{SOURCE}group = \"g\"\ngroup_protocol = \"newest\""));
+    assert_eq!(newest, ["5:18: group_protocol takes `classic` or `consumer`, not \"newest\""]);
+    let rare = faults_of(&format!("{SOURCE}group = \"g\"\nheartbeat = \"5s\""));
+    assert_eq!(rare, ["5:13: heartbeat must be a third of session_timeout at most"]);
 }
 
 #[test]

@@ -1,14 +1,31 @@
-//! Which partitions a dataset has, by the folders of its ledger.
+//! Which datasets a lake has, and which partitions they have, by the folders of the ledger.
 
 use object_store::{ObjectStore, path::Path};
 
-use super::{LakeError, Store, names};
+use super::{LakeError, Ledger, Store, names};
 use crate::offset::LaneId;
 
 impl Store {
     /// Every partition of every generation of a dataset, in order.
     pub async fn lanes(&self, dataset: &str) -> Result<Vec<LaneId>, LakeError> {
         lanes(self.objects().as_ref(), dataset).await
+    }
+
+    /// Every dataset that has a ledger.
+    pub async fn datasets(&self) -> Result<Vec<String>, LakeError> {
+        let folders = folders(self.objects().as_ref(), &Path::from("_ledger")).await?;
+        let names = folders.iter().filter_map(|folder| folder.filename());
+        Ok(names.filter(|name| names::is_dataset(name)).map(str::to_owned).collect())
+    }
+
+    /// The topic that a dataset was begun from; none, if it has not begun.
+    pub async fn topic_of(&self, dataset: &str) -> Result<Option<String>, LakeError> {
+        for id in self.lanes(dataset).await? {
+            if let Some(genesis) = Ledger::new(self.clone(), id, "".into()).genesis().await? {
+                return Ok(Some(genesis.topic));
+            }
+        }
+        Ok(None)
     }
 }
 

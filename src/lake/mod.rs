@@ -32,7 +32,6 @@ pub use store::{Published, Store};
 pub struct LakeSettings {
     /// A path, `file://…`, or `s3://bucket/prefix`.
     pub url: String,
-    pub dataset: String,
     pub generation: u32,
     pub partition_by: PartitionBy,
     pub compression: Compression,

@@ -14,6 +14,15 @@ use crate::offset::LaneId;
 
 const MS_PER_HOUR: i64 = 3_600_000;
 const MS_PER_DAY: i64 = 24 * MS_PER_HOUR;
+const DATASET_CHARS_MAX: usize = 100;
+
+/// Whether a name can be a dataset's: it becomes a folder's name, on every store.
+#[must_use]
+pub fn is_dataset(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let fits = !name.is_empty() && name.len() <= DATASET_CHARS_MAX && !name.starts_with(['.', '_']);
+    fits && name.chars().all(plain)
+}
 
 /// The ledger of one partition.
 #[must_use]

@@ -22,14 +22,18 @@ pub(super) fn committed(lane: &Lane, claim: &Claim) {
         let id = lane.ledger.id();
         tracing::info!(lane = %id, offset = claim.start, from = %before, to = %model, "the model has changed");
         metrics::counter!("alluvium_model_changes_total").increment(1);
-        let partition = id.partition.to_string();
-        set(&metrics::gauge!("alluvium_model_changed_at_offset", "partition" => partition), claim.start);
+        let (dataset, partition) = (id.dataset.to_string(), id.partition.to_string());
+        let gauge = metrics::gauge!("alluvium_model_changed_at_offset", "dataset" => dataset, "partition" => partition);
+        set(&gauge, claim.start);
     }
 }
 
 fn show_version(lane: &Lane, model: &ModelRef) {
-    let partition = lane.ledger.id().partition.to_string();
-    let gauge = metrics::gauge!("alluvium_model_version", "model" => model.name.clone(), "partition" => partition);
+    let id = lane.ledger.id();
+    let (dataset, partition) = (id.dataset.to_string(), id.partition.to_string());
+    let model_name = model.name.clone();
+    let labels = [("dataset", dataset), ("model", model_name), ("partition", partition)];
+    let gauge = metrics::gauge!("alluvium_model_version", &labels);
     gauge.set(f64::from(model.version));
 }
 

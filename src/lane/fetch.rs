@@ -2,7 +2,13 @@
 //!
 //! Owns: how far ahead, and the memory that waits for the lane. Does not own: retries ([`crate::pipeline`]).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures::{Stream, stream};
 use tokio::{sync::mpsc, time::Instant};
@@ -47,7 +53,8 @@ impl Fetched {
 /// How the broker is asked.
 #[derive(Clone, Debug)]
 pub struct FetchSettings {
-    pub bytes_max: i32,
+    /// What one fetch asks for; all lanes share it, and it changes with their number.
+    pub bytes_max: Arc<AtomicI32>,
     pub wait_max: Duration,
     pub memory: Arc<Memory>,
 }
@@ -77,11 +84,12 @@ async fn read(
     settings: &FetchSettings,
     ready: &mpsc::Sender<Result<Fetched, LaneError>>,
 ) -> Result<(), LaneError> {
-    let expected = usize::try_from(settings.bytes_max).unwrap_or(0) * MEMORY_PER_FETCHED_BYTE + MEMORY_PER_BATCH;
     let mut silent_since = None;
     loop {
+        let bytes_max = settings.bytes_max.load(Relaxed);
+        let expected = usize::try_from(bytes_max).unwrap_or(0) * MEMORY_PER_FETCHED_BYTE + MEMORY_PER_BATCH;
         let mut memory = settings.memory.reserve(expected).await;
-        let batch = partition.fetch(position, settings.bytes_max, settings.wait_max).await?;
+        let batch = partition.fetch(position, bytes_max, settings.wait_max).await?;
         if batch.range.is_empty() {
             if batch.high_watermark <= position {
                 silent_since = None;

@@ -34,7 +34,6 @@ async fn works(version: u32, record_bytes_max: usize) -> Arc<Works> {
     let decoder = Decoder::new(&decode);
     let lake = LakeSettings {
         url: String::new(),
-        dataset: "iris".into(),
         generation: 0,
         partition_by: PartitionBy::Hour,
         compression: Compression::Zstd,
@@ -62,7 +61,7 @@ async fn promoting_lane(store: &Store, roll: Roll, until: Option<i64>) -> (Lane,
         ledger: Ledger::new(store.clone(), id, "test".into()),
         works,
         cpu: Cpu::new(1).unwrap(),
-        fetch: FetchSettings { bytes_max: 1, wait_max: Duration::ZERO, memory: memory.clone() },
+        fetch: FetchSettings { bytes_max: Arc::new(1.into()), wait_max: Duration::ZERO, memory: memory.clone() },
         roll,
         until,
         stop: CancellationToken::new(),
@@ -305,8 +304,8 @@ async fn the_offset_of_a_change_is_counted_and_shown() {
     let page = recorder.handle().render();
     for line in [
         "alluvium_model_changes_total 1\n",
-        "alluvium_model_changed_at_offset{partition=\"0\"} 6\n",
-        "alluvium_model_version{model=\"iris\",partition=\"0\"} 2\n",
+        "alluvium_model_changed_at_offset{dataset=\"iris\",partition=\"0\"} 6\n",
+        "alluvium_model_version{dataset=\"iris\",model=\"iris\",partition=\"0\"} 2\n",
     ] {
         assert!(page.contains(line), "`{line}` is missing in:\n{page}");
     }

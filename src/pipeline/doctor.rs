@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::Settings;
+use super::{Flow, Settings};
 use crate::{
     broker::{Broker, BrokerError, BrokerErrorKind, Partition},
     lake::{Genesis, Head, LakeError, Ledger, Store},
@@ -34,6 +34,8 @@ const PATIENTS_AT_ONCE: usize = 8;
 #[derive(Debug)]
 pub struct Doctor<'a> {
     pub settings: &'a Settings,
+    /// Whose partitions are looked at.
+    pub flow: &'a Flow,
     pub store: &'a Store,
     /// Without it only the ledger is looked at.
     pub broker: Option<&'a Broker>,
@@ -97,7 +99,7 @@ impl Doctor<'_> {
         let lake = &self.settings.lake;
         let mut numbers: BTreeMap<i32, bool> =
             of_topic.unwrap_or_default().iter().map(|&number| (number, true)).collect();
-        for id in self.store.lanes(&lake.dataset).await? {
+        for id in self.store.lanes(&self.flow.dataset).await? {
             if id.generation == lake.generation {
                 numbers.entry(id.partition).or_insert(of_topic.is_none());
             }
@@ -126,7 +128,7 @@ impl Doctor<'_> {
         };
         if !in_topic {
             patient.state = State::Stopped;
-            let topic = &self.settings.source.topic;
+            let topic = &self.flow.topic;
             patient.trouble = Some(format!("the lake has this partition, and the topic `{topic}` has it no more"));
             patient.ways = vec![Way::Do(
                 "if the topic was created again with fewer partitions, go by what is told of the others; what the lake has \
@@ -136,7 +138,7 @@ impl Doctor<'_> {
             return Ok(());
         }
         let Some(broker) = self.broker else { return Ok(()) };
-        let partition = broker.partition(&self.settings.source.topic, patient.partition).await?;
+        let partition = broker.partition(&self.flow.topic, patient.partition).await?;
         // Asked first, so that what comes in meanwhile is not taken for something that is held back.
         let written = partition.written().await?;
         let extent = Extent::of(&partition).await?;
@@ -165,7 +167,7 @@ impl Doctor<'_> {
     }
 
     async fn head(&self, ledger: &Ledger, genesis: &Genesis, patient: &mut Patient) -> Result<Head, LaneError> {
-        place::same_name(genesis, &self.settings.source.topic)?;
+        place::same_name(genesis, &self.flow.topic)?;
         let head = ledger.look(genesis).await?;
         patient.position = Some(head.position);
         if let Some(newest) = &head.newest {
@@ -223,7 +225,7 @@ impl Doctor<'_> {
         )];
         let here = patient.position.filter(|&position| error.place().offset == Some(position));
         if let (Some(start), Some(latest), Some(broker)) = (here, patient.latest, self.broker)
-            && let Ok(partition) = broker.partition(&self.settings.source.topic, number).await
+            && let Ok(partition) = broker.partition(&self.flow.topic, number).await
             && let Ok(found) = gap::first_readable(&partition, OffsetRange { start, end: latest }).await
         {
             let (end, known) = match found {
@@ -239,8 +241,8 @@ impl Doctor<'_> {
     }
 
     fn ledger(&self, partition: i32) -> Ledger {
-        let lake = &self.settings.lake;
-        let id = LaneId { dataset: lake.dataset.as_str().into(), generation: lake.generation, partition };
+        let generation = self.settings.lake.generation;
+        let id = LaneId { dataset: self.flow.dataset.clone(), generation, partition };
         Ledger::new(self.store.clone(), id, self.writer.into())
     }
 }

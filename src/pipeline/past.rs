@@ -7,9 +7,9 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use chrono::DateTime;
 
-use super::{PipelineError, Settings};
+use super::{Flow, PipelineError, Settings};
 use crate::{
-    broker::{Broker, Partition, Start},
+    broker::{Broker, Partition, Start, TopicPartition},
     lake::{Fingerprint, Genesis, Head, Ledger, Store},
     lane::place,
     offset::{LaneId, OffsetRange},
@@ -32,6 +32,8 @@ pub enum Bound {
 pub struct Past<'a> {
     /// Of the pipeline that wrote the first dataset.
     pub settings: &'a Settings,
+    /// The topic, and the first dataset.
+    pub flow: &'a Flow,
     pub into: &'a str,
     pub model: &'a ModelRef,
     /// Without it: where the dataset begins, `into` if it has begun, else the first.
@@ -48,23 +50,20 @@ struct Standing {
 
 impl Past<'_> {
     /// A range for each partition that has something to score again.
-    pub async fn ranges(&self) -> Result<BTreeMap<i32, OffsetRange>, PipelineError> {
+    pub async fn ranges(&self) -> Result<BTreeMap<TopicPartition, OffsetRange>, PipelineError> {
         let Settings { source, lake, broker, .. } = self.settings;
-        if self.into == lake.dataset {
+        let Flow { topic, dataset } = self.flow;
+        if *self.into == **dataset {
             return Err(refused(format!("`{}` is the first dataset, which is never touched", self.into)));
         }
         let store = Store::open(&lake.url)?;
         let broker = Broker::connect(&source.brokers, *broker).await?;
         let mut ranges = BTreeMap::new();
-        for number in broker.partitions(&source.topic).await? {
-            let partition = broker.partition(&source.topic, number).await?;
+        for number in broker.partitions(topic).await? {
+            let partition = broker.partition(topic, number).await?;
             if let Some(range) = self.range(number, &partition, &store).await?.filter(|range| !range.is_empty()) {
-                ranges.insert(number, range);
+                ranges.insert(TopicPartition { topic: topic.clone(), partition: number }, range);
             }
-        }
-        if ranges.is_empty() {
-            let of = &lake.dataset;
-            return Err(refused(format!("there is nothing to score again: no offset of `{of}` is in the range")));
         }
         Ok(ranges)
     }
@@ -76,7 +75,7 @@ impl Past<'_> {
         store: &Store,
     ) -> Result<Option<OffsetRange>, PipelineError> {
         let (first_ledger, ledger) =
-            (self.ledger(&self.settings.lake.dataset, number, store), self.ledger(self.into, number, store));
+            (self.ledger(&self.flow.dataset, number, store), self.ledger(self.into, number, store));
         let first = self.standing(&first_ledger).await?;
         let begun = self.standing(&ledger).await?;
         if let Some(begun) = &begun {
@@ -107,7 +106,7 @@ impl Past<'_> {
 
     async fn standing(&self, ledger: &Ledger) -> Result<Option<Standing>, PipelineError> {
         let Some(genesis) = ledger.genesis().await? else { return Ok(None) };
-        let (asked, topic) = (&self.settings.source.topic, &genesis.topic);
+        let (asked, topic) = (&*self.flow.topic, &genesis.topic);
         if topic != asked {
             let told = format!("{} was begun from topic `{topic}`, and the pipeline file names `{asked}`", ledger.id());
             return Err(refused(told));

@@ -30,6 +30,8 @@ fn describe() {
         ("alluvium_retries_total", "Times that a lane went back to the ledger after a passing fault"),
         ("alluvium_model_changes_total", "Times that a partition went over to another version of the model"),
         ("alluvium_model_refusals_total", "Promoted versions that a stream could not use, and went on without"),
+        ("alluvium_group_rebalances_total", "Times that the group gave this worker its partitions anew"),
+        ("alluvium_group_losses_total", "Times that this worker lost all its partitions, as the group had gone on"),
         ("alluvium_lanes_stopped_total", "Lanes that stopped for something that a person must mend"),
     ];
     for (name, meaning) in counters {
@@ -40,6 +42,8 @@ fn describe() {
     metrics::describe_gauge!("alluvium_model_version", version);
     let changed_at = "First offset that the version of now has scored, if the model has changed";
     metrics::describe_gauge!("alluvium_model_changed_at_offset", changed_at);
+    let held = "Partitions that the group has given to this worker";
+    metrics::describe_gauge!("alluvium_group_partitions", held);
     metrics::describe_counter!("alluvium_records_total", "Records committed to the lake, by what became of them");
     for outcome in ["scored", "rejected"] {
         metrics::counter!("alluvium_records_total", "outcome" => outcome).absolute(0);

@@ -7,7 +7,7 @@ use clap::Parser;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::plan::{Name, Place};
+use super::plan::{Name, Place, Share};
 
 /// Play rounds of kills, stops and outages against the real program
 ///
@@ -18,6 +18,8 @@ use super::plan::{Name, Place};
 /// doubled, none unexplained, rejects byte for byte. Readers that looked all the while must have seen no offset twice
 /// and nothing that was gone later.
 ///
+/// In rounds of a group, the workers share the topic by a consumer group instead, and come and go more often.
+///
 /// Exits with 1 if a round fails; its folder stays, and the line that plays it again is printed.
 #[derive(Debug, Parser)]
 #[command(
@@ -26,6 +28,7 @@ use super::plan::{Name, Place};
     after_help = "\
 Examples:
   cargo test --test chaos -- --local 20 --s3 10
+  cargo test --test chaos -- --groups 5
   cargo test --test chaos -- --round s3-5eed
   cargo test --test chaos -- --soak 1h --program target/release/alluvium
   cargo test --test chaos -- --seed 7 --rounds 300 --program target/release/alluvium --report chaos.json"
@@ -34,14 +37,21 @@ pub struct Args {
     /// From which all rounds' own seeds are drawn
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// How many rounds have their lake in a local folder
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    local: usize,
+    /// How many rounds have their lake in a local folder; without any such number, there are two, one on S3 and one of
+    /// a group
+    #[arg(long, value_name = "N")]
+    local: Option<usize>,
     /// How many rounds have their lake on S3
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    s3: usize,
+    #[arg(long, value_name = "N")]
+    s3: Option<usize>,
+    /// How many rounds have workers that share the topic by a consumer group; their lake is in a local folder
+    #[arg(long, value_name = "N")]
+    groups: Option<usize>,
+    /// How many rounds have workers with fixed shares of the topic; their lake is in a local folder
+    #[arg(long, value_name = "N")]
+    fixed: Option<usize>,
     /// How many rounds in all, two thirds of them local
-    #[arg(long, value_name = "N", conflicts_with_all = ["local", "s3"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["local", "s3", "groups", "fixed"])]
     rounds: Option<usize>,
     /// Play this round alone, by the name that its line begins with; may be given several times
     #[arg(long, value_name = "NAME")]
@@ -62,6 +72,9 @@ pub struct Args {
     /// Where the rounds have their folders; the system's temporary folder if not given
     #[arg(long, value_name = "PATH")]
     folder: Option<PathBuf>,
+    /// Leave every round's folder where it is, and not only those of rounds that failed
+    #[arg(long)]
+    pub keep: bool,
     #[command(flatten)]
     libtest: Libtest,
 }
@@ -112,14 +125,31 @@ impl Args {
         if !self.round.is_empty() {
             return self.round.clone();
         }
-        let (local, s3) = self.rounds.map_or((self.local, self.s3), |rounds| (rounds - rounds / 3, rounds / 3));
+        let [local, s3, groups, fixed] = self.counts();
         let mut dice = ChaCha8Rng::seed_from_u64(self.seed);
-        let mut name = |place| Name { place, seed: u64::from(dice.random::<u32>()) };
-        let all = (1..=local + s3).map(|n| {
-            let on_s3 = n * s3 / (local + s3) > (n - 1) * s3 / (local + s3);
-            name(if on_s3 { Place::S3 } else { Place::Local })
-        });
-        all.collect()
+        let mut all: Vec<_> = (1..=local + s3)
+            .map(|n| {
+                let on_s3 = n * s3 / (local + s3) > (n - 1) * s3 / (local + s3);
+                drawn(&mut dice, if on_s3 { Place::S3 } else { Place::Local }, Share::All)
+            })
+            .collect();
+        for (stream, count, share) in [(1, groups, Share::Group), (2, fixed, Share::Worker)] {
+            // Dice of their own: the same rounds, whatever else is played.
+            let mut dice = ChaCha8Rng::seed_from_u64(self.seed);
+            dice.set_stream(stream);
+            all.extend((0..count).map(|_| drawn(&mut dice, Place::Local, share)));
+        }
+        all
+    }
+
+    /// How many rounds with a local lake, on S3, of groups, and of fixed shares.
+    fn counts(&self) -> [usize; 4] {
+        let given = [self.local, self.s3, self.groups, self.fixed];
+        match self.rounds {
+            Some(rounds) => [rounds - rounds / 3, rounds / 3, 0, 0],
+            None if given == [None; 4] => [2, 1, 1, 0],
+            None => given.map(Option::unwrap_or_default),
+        }
     }
 
     pub fn program(&self) -> PathBuf {
@@ -132,6 +162,10 @@ impl Args {
         let made = tempfile::Builder::new().prefix("alluvium-chaos-").tempdir_in(&within);
         Ok(made.with_context(|| format!("make a folder in {}", within.display()))?.keep())
     }
+}
+
+fn drawn(dice: &mut ChaCha8Rng, place: Place, share: Share) -> Name {
+    Name { place, share, seed: u64::from(dice.random::<u32>()) }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

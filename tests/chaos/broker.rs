@@ -20,6 +20,10 @@ use super::{
 };
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// While nothing is broken yet, a machine that is busy is waited for.
+pub const PATIENT: Duration = Duration::from_secs(30);
+/// An answer that takes longer is lost.
+pub const IMPATIENT: Duration = Duration::from_secs(2);
 const ASKED_EVERY: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
@@ -60,14 +64,15 @@ impl TestBroker {
     }
 
     /// Our own connection to it, which knows the same faults.
-    pub async fn connect(&self) -> anyhow::Result<Broker> {
+    pub async fn connect(&self, request_timeout: Duration) -> anyhow::Result<Broker> {
         let limits = BrokerLimits {
             connect_timeout: START_TIMEOUT,
-            request_timeout: Duration::from_secs(2),
+            request_timeout,
             fetch_bytes_max: 1 << 20,
             fetch_wait_max: Duration::from_millis(10),
         };
-        Ok(Broker::connect(&[self.address()], limits).await?)
+        let brokers: Vec<_> = self.address().split(',').map(str::to_owned).collect();
+        Ok(Broker::connect(&brokers, limits).await?)
     }
 
     /// A named broker can't be broken.

@@ -201,6 +201,13 @@ impl Log {
         self.told().len()
     }
 
+    /// The offset after a partition's last record that the broker has said to have.
+    pub fn end(&self, partition: i32) -> i64 {
+        let told = self.told();
+        let last = told.range((partition, i64::MIN)..=(partition, i64::MAX)).next_back();
+        last.map_or(0, |((_, offset), _)| offset + 1)
+    }
+
     /// Where everything is: as the broker said when it was sent; and for what it could not say, as it says now.
     pub async fn settle(&self, broker: &Broker, topic: &str, partitions: i32) -> anyhow::Result<Truth> {
         let mut truth = Truth::new();

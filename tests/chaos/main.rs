@@ -73,9 +73,10 @@ async fn campaign(args: &Args) -> anyhow::Result<Tally> {
     println!("{} rounds from seed {}", names.len(), args.seed);
     let mut tally = Tally::default();
     for name in names {
-        tally += play(&mut stand, name, &folder).await;
+        tally += play(&mut stand, name, &folder, args.keep).await;
     }
     tell(&tally, args)?;
+    tally.judge()?;
     // Rounds that failed are kept in it, and keep it.
     let _kept = std::fs::remove_dir(&folder);
     Ok(tally)
@@ -101,21 +102,24 @@ fn stand(args: &Args) -> anyhow::Result<Stand> {
 }
 
 /// One round, and a line about it; a round that failed leaves its folder behind.
-async fn play(stand: &mut Stand, name: Name, folder: &Path) -> Tally {
+async fn play(stand: &mut Stand, name: Name, folder: &Path, keep: bool) -> Tally {
     let began = Instant::now();
     let folder = folder.join(name.to_string());
     let (mut tally, verdict) = round::play(stand, name, &folder).await;
-    let Tally { records, kills, zombies, terms, broker_outages, store_outages, fences, .. } = tally;
+    let Tally { records, kills, zombies, terms, rebalances, broker_outages, store_outages, fences, .. } = tally;
     let line = format!(
-        "{name:<18} {records:>6} records  {kills:>2} kills  {zombies} zombies  {terms} terms  \
-         {broker_outages}+{store_outages} outages  {fences:>4} fences  {:>5.1} s",
+        "{:<20} {records:>6} records  {kills:>2} kills  {zombies} zombies  {terms:>2} terms  \
+         {broker_outages}+{store_outages} outages  {rebalances:>3} rebalances  {fences:>4} fences  {:>5.1} s",
+        name.to_string(),
         began.elapsed().as_secs_f64()
     );
     match verdict {
         Ok(()) => {
             println!("{line}  ok");
-            // What can't be removed is no fault of the round.
-            let _left_behind = std::fs::remove_dir_all(&folder);
+            if !keep {
+                // What can't be removed is no fault of the round.
+                let _left_behind = std::fs::remove_dir_all(&folder);
+            }
         }
         Err(error) => {
             tally.failed = 1;
@@ -134,9 +138,9 @@ fn tell(tally: &Tally, args: &Args) -> anyhow::Result<()> {
     if let Some(path) = &args.report {
         let mut report = serde_json::to_value(tally)?;
         report["seed"] = args.seed.into();
-        report["recoveries"] = tally.recoveries_ms.len().into();
-        report["recovery_ms_median"] = tally.recovery_ms(50).into();
-        report["recovery_ms_p99"] = tally.recovery_ms(99).into();
+        for (name, times) in tally.times() {
+            report[name] = serde_json::to_value(times)?;
+        }
         std::fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
             .with_context(|| format!("write {}", path.display()))?;
     }

@@ -7,6 +7,9 @@ use std::{fmt, ops::RangeInclusive, str::FromStr};
 use rand::{Rng, RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 
+/// More workers than that are never there at once.
+pub const WORKERS_MAX: usize = 5;
+
 /// Where the round's lake is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -14,15 +17,32 @@ pub enum Place {
     S3,
 }
 
-/// A round's name says all that is needed to play it again: `local-1f`, `s3-2a`.
+/// Who reads which partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Every worker all of them: they are rivals all the time.
+    All,
+    /// What the consumer group gives them.
+    Group,
+    /// Each worker a part that is fixed: `worker = "1/3"`.
+    Worker,
+}
+
+/// A round's name says all that is needed to play it again: `local-1f`, `s3-2a`, `local-group-3b`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Name {
     pub place: Place,
+    pub share: Share,
     pub seed: u64,
 }
 
 #[derive(Debug)]
 pub struct Plan {
+    pub share: Share,
+    /// How long the group waits for a member that says nothing.
+    pub session_ms: u64,
+    /// Members have names, so that a restart moves no partition.
+    pub named_members: bool,
     pub partitions: i32,
     pub workers: Vec<Role>,
     pub records: usize,
@@ -78,6 +98,22 @@ pub enum What {
     },
     KillAll {
         down_ms: u64,
+    },
+    /// `kill -9`, and nobody comes in its place until others have all its partitions.
+    Fall {
+        worker: usize,
+    },
+    /// SIGTERM, and the same.
+    HandOver {
+        worker: usize,
+    },
+    /// Another worker comes; if there are many already, one goes.
+    Join {
+        role: Role,
+    },
+    /// SIGTERM, and nobody comes in its place.
+    Leave {
+        worker: usize,
     },
     /// SIGTERM: it commits what it has in hand and exits 0.
     Terminate {
@@ -144,7 +180,10 @@ impl Plan {
         let workers: Vec<_> = (0..dice.random_range(1..=3)).map(|_| role(dice)).collect();
         let records = dice.random_range(1_000..3_500);
         let roll_rows = dice.random_range(50..600);
-        Self {
+        let plan = Self {
+            share: name.share,
+            session_ms: 0,
+            named_members: false,
             partitions: dice.random_range(1..=6),
             records,
             lead: dice.random_range(200..900),
@@ -160,7 +199,49 @@ impl Plan {
             broker_keeps: true,
             duckdb_watches: name.place == Place::Local && dice.random_ratio(1, 8),
             workers,
+        };
+        match name.share {
+            Share::All => plan,
+            Share::Group => plan.of_a_group(dice),
+            Share::Worker => plan.of_fixed_shares(),
         }
+    }
+
+    /// More to share, and more coming and going.
+    fn of_a_group(self, dice: &mut impl Rng) -> Self {
+        let records = dice.random_range(6_000..10_000);
+        let session_ms = dice.random_range(1_500..3_000);
+        let workers: Vec<_> = (0..dice.random_range(2..=4)).map(|_| role(dice)).collect();
+        Self {
+            session_ms,
+            named_members: dice.random_ratio(1, 4),
+            partitions: dice.random_range(3..=8),
+            records,
+            records_a_batch: 1..=dice.random_range(5..30),
+            events: times(dice, 16..=26, records).into_iter().map(|at| group_event(dice, at, session_ms)).collect(),
+            broker_keeps: dice.random_ratio(1, 4),
+            workers,
+            ..self
+        }
+        .without_broken_promises()
+    }
+
+    /// A broker that keeps nothing may stand still, but not die.
+    fn without_broken_promises(mut self) -> Self {
+        for event in &mut self.events {
+            if let What::Broker { how: how @ BrokerFault::Killed, .. } = &mut event.what
+                && !self.broker_keeps
+            {
+                *how = BrokerFault::Stopped;
+            }
+        }
+        self
+    }
+
+    /// A share that nobody has would never be read.
+    fn of_fixed_shares(mut self) -> Self {
+        self.workers.resize(self.workers.len().max(2), Role::Stream);
+        self
     }
 }
 
@@ -168,6 +249,9 @@ impl Plan {
     /// Two rivals for a long time, with segments as they are in earnest, and nothing planned.
     pub fn soak(records: usize) -> Self {
         Self {
+            share: Share::All,
+            session_ms: 0,
+            named_members: false,
             partitions: 4,
             workers: vec![Role::Stream; 2],
             records,
@@ -192,10 +276,38 @@ fn role(dice: &mut impl Rng) -> Role {
 }
 
 fn events(dice: &mut impl Rng, place: Place, workers: usize, records: usize) -> Vec<Event> {
-    let mut at: Vec<_> = (0..dice.random_range(4..=9)).map(|_| dice.random_range(0..records * 9 / 10)).collect();
-    at.sort_unstable();
+    let at = times(dice, 4..=9, records);
     let event = |committed| Event { committed, moment: moment(dice), what: what(dice, place, workers) };
     at.into_iter().map(event).collect()
+}
+
+/// After how many records something happens.
+fn times(dice: &mut impl Rng, count: RangeInclusive<usize>, records: usize) -> Vec<usize> {
+    let mut at: Vec<_> = (0..dice.random_range(count)).map(|_| dice.random_range(0..records * 9 / 10)).collect();
+    at.sort_unstable();
+    at
+}
+
+fn group_event(dice: &mut impl Rng, committed: usize, session_ms: u64) -> Event {
+    let moment = moment(dice);
+    let worker = dice.random_range(0..WORKERS_MAX);
+    let what = match dice.random_range(0..100) {
+        0..22 => What::Join { role: role(dice) },
+        22..40 => What::Leave { worker },
+        40..54 => What::Fall { worker },
+        54..66 => What::HandOver { worker },
+        66..74 => What::Terminate { worker, down_ms: 0 },
+        74..86 => {
+            // Some wake up in time, the others as somebody that the group knows no more.
+            let longer_ms = dice.random_range(session_ms / 2..session_ms * 2);
+            What::Freeze { worker, others_commit: dice.random_range(0..200), longer_ms }
+        }
+        86..94 => {
+            What::Broker { how: broker_fault(dice), for_ms: dice.random_range(100..2_000), kill: dice.random_bool(0.2) }
+        }
+        _ => what(dice, Place::Local, WORKERS_MAX),
+    };
+    Event { committed, moment, what }
 }
 
 fn moment(dice: &mut impl Rng) -> Moment {
@@ -254,7 +366,12 @@ impl fmt::Display for Place {
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{:x}", self.place, self.seed)
+        let share = match self.share {
+            Share::All => "",
+            Share::Group => "-group",
+            Share::Worker => "-worker",
+        };
+        write!(f, "{}{share}-{:x}", self.place, self.seed)
     }
 }
 
@@ -262,13 +379,20 @@ impl FromStr for Name {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` names no round; write it as it was printed, such as local-1f or s3-2a");
-        let (place, seed) = text.split_once('-').ok_or_else(wrong)?;
+        let wrong = || format!("`{text}` names no round; write it as it was printed, such as local-1f or s3-group-2a");
+        let (kind, seed) = text.rsplit_once('-').ok_or_else(wrong)?;
+        let (place, share) = kind.split_once('-').unwrap_or((kind, ""));
         let place = match place {
             "local" => Place::Local,
             "s3" => Place::S3,
             _ => return Err(wrong()),
         };
-        Ok(Self { place, seed: u64::from_str_radix(seed, 16).map_err(|_| wrong())? })
+        let share = match share {
+            "" => Share::All,
+            "group" => Share::Group,
+            "worker" => Share::Worker,
+            _ => return Err(wrong()),
+        };
+        Ok(Self { place, share, seed: u64::from_str_radix(seed, 16).map_err(|_| wrong())? })
     }
 }

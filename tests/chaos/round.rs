@@ -2,6 +2,8 @@
 //!
 //! Owns: the order of things. Does not own: any of the things.
 
+mod members;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -22,11 +24,11 @@ use tokio_util::{
 use uuid::Uuid;
 
 use super::{
-    broker::TestBroker,
+    broker::{IMPATIENT, PATIENT, TestBroker},
     duckdb::{Judge, Watcher},
-    lake::{Heads, TestLake, pipeline_file},
+    lake::{Heads, TestLake, pipeline_file, pipeline_files},
     load::{Load, Log, Truth},
-    plan::{BrokerFault, Ending, Event, Moment, Name, Plan, Role, StoreFault, What},
+    plan::{BrokerFault, Ending, Event, Moment, Name, Plan, Role, Share, StoreFault, What},
     process::Program,
     reader::{self, Watched},
     store::S3Server,
@@ -72,6 +74,8 @@ pub struct Round<'a> {
     sending: Option<AbortOnDropHandle<anyhow::Result<()>>>,
     /// Restarts after which the next claim can only be theirs: the processes' numbers, and when.
     restarts: Vec<(Vec<u32>, i64)>,
+    /// Until then the group may wait for somebody who died, or stood still.
+    calm_at: Instant,
     pub tally: Tally,
 }
 
@@ -103,10 +107,11 @@ impl<'a> Round<'a> {
             Some(named) => TestBroker::Named(named.clone()),
             None => TestBroker::start(&stand.program, folder, plan.broker_keeps).await?,
         };
-        let client = broker.connect().await?;
-        client.create_topic(&topic, plan.partitions, 1).await?;
+        broker.connect(PATIENT).await?.create_topic(&topic, plan.partitions, 1).await?;
+        let client = broker.connect(IMPATIENT).await?;
         let pipeline = folder.join("pipeline.toml");
-        std::fs::write(&pipeline, pipeline_file(&broker.address(), &topic, &lake.url, &plan))?;
+        std::fs::write(&pipeline, pipeline_file(&broker.address(), &topic, "", &lake.url, &plan))?;
+        let shares = pipeline_files(&broker.address(), &topic, &lake.url, &plan, folder)?;
         let mut program = stand.program.clone();
         program.environment.extend(lake.s3.iter().flat_map(S3Server::environment));
         let (allowed, gate) = watch::channel(plan.lead);
@@ -115,11 +120,12 @@ impl<'a> Round<'a> {
         let sending = load.send(client.clone(), topic.clone(), plan.partitions, sent.clone(), gate);
         Ok(Self {
             heads: Heads::new(&lake, plan.partitions),
-            workers: Workers::new(program.clone(), pipeline.clone(), folder),
+            workers: Workers::new(program.clone(), shares, folder),
             sending: Some(AbortOnDropHandle::new(tokio::spawn(sending))),
             tally: Tally { rounds: 1, ..Tally::default() },
             folder: folder.to_owned(),
             restarts: vec![],
+            calm_at: Instant::now(),
             stand,
             plan,
             pipeline,
@@ -195,9 +201,10 @@ impl<'a> Round<'a> {
         self.allowed.send_replace(event.committed + self.plan.lead);
         self.reach(event.committed).await?;
         let claimant = self.wait_for(event.moment).await?;
+        let whom = |worker| claimant.map_or_else(|| self.workers.someone(worker), Ok);
         match event.what {
             What::Kill { worker, down_ms, again_after_ms } => {
-                let worker = claimant.unwrap_or(worker);
+                let worker = whom(worker)?;
                 self.kill(&[worker], down_ms).await?;
                 if let Some(after_ms) = again_after_ms {
                     sleep(Duration::from_millis(after_ms)).await;
@@ -205,10 +212,14 @@ impl<'a> Round<'a> {
                 }
                 Ok(())
             }
-            What::KillAll { down_ms } => self.kill(&self.everyone(), down_ms).await,
-            What::Terminate { worker, down_ms } => self.terminate(worker, down_ms).await,
+            What::KillAll { down_ms } => self.kill(&self.workers.present(), down_ms).await,
+            What::Terminate { worker, down_ms } => self.terminate(self.workers.someone(worker)?, down_ms).await,
+            What::Fall { worker } => self.fall(whom(worker)?).await,
+            What::HandOver { worker } => self.hand_over(whom(worker)?).await,
+            What::Join { role } => self.join(role).await,
+            What::Leave { worker } => self.leave(whom(worker)?).await,
             What::Freeze { worker, others_commit, longer_ms } => {
-                self.freeze(claimant.unwrap_or(worker), others_commit, longer_ms).await
+                self.freeze(whom(worker)?, others_commit, longer_ms).await
             }
             What::Broker { how, for_ms, kill } => self.broker_outage(how, for_ms, kill).await,
             What::Store { how, for_ms, kill } => self.store_outage(how, for_ms, kill).await,
@@ -227,17 +238,14 @@ impl<'a> Round<'a> {
             tokio::task::yield_now().await;
         }
         let newest = self.heads.claims.get(before..).and_then(<[_]>::last);
-        Ok(newest.and_then(|(writer, _)| self.workers.who_wrote(writer)))
-    }
-
-    fn everyone(&self) -> Vec<usize> {
-        (0..self.workers.count()).collect()
+        Ok(newest.and_then(|claim| self.workers.who_wrote(&claim.writer)))
     }
 
     pub async fn kill(&mut self, whom: &[usize], down_ms: u64) -> anyhow::Result<()> {
         for &worker in whom {
             self.tally.kills += u64::from(self.workers.kill(worker).await?);
         }
+        self.stirred();
         sleep(Duration::from_millis(down_ms)).await;
         let waiting = self.sent.len() > self.heads.committed().await?;
         let now_ms = chrono::Utc::now().timestamp_millis();
@@ -245,7 +253,9 @@ impl<'a> Round<'a> {
         for &worker in whom {
             pids.push(self.workers.restart(worker)?);
         }
-        if waiting && whom.len() == self.workers.count() && !self.workers.outage {
+        // In a group they wait for a session too.
+        let at_once = self.plan.share != Share::Group && !self.workers.outage;
+        if waiting && whom.len() == self.workers.count() && at_once {
             self.restarts.push((pids, now_ms));
         }
         Ok(())
@@ -260,8 +270,8 @@ impl<'a> Round<'a> {
 
     /// Holds a worker still until others have done its work, then lets it go on as if nothing had happened.
     async fn freeze(&mut self, worker: usize, others_commit: usize, longer_ms: u64) -> anyhow::Result<()> {
-        if self.workers.count() == 1 {
-            self.workers.hire(Role::Stream)?;
+        if self.workers.present().len() == 1 {
+            self.join(Role::Stream).await?;
         }
         if !self.workers.freeze(worker).await? {
             return Ok(());
@@ -275,7 +285,12 @@ impl<'a> Round<'a> {
         }
         sleep(Duration::from_millis(longer_ms)).await;
         self.tally.zombies += u64::from(self.heads.committed().await? > before);
+        self.stirred();
         self.workers.thaw(worker).await
+    }
+
+    fn stirred(&mut self) {
+        self.calm_at = Instant::now() + Duration::from_millis(self.plan.session_ms);
     }
 
     async fn broker_outage(&mut self, how: BrokerFault, for_ms: u64, kill: bool) -> anyhow::Result<()> {
@@ -287,6 +302,7 @@ impl<'a> Round<'a> {
         self.tally.broker_outages += 1;
         self.suffer(for_ms, kill).await?;
         self.broker.mend(how).await?;
+        self.stirred();
         self.workers.set_outage(false);
         Ok(())
     }
@@ -313,7 +329,7 @@ impl<'a> Round<'a> {
         let half = Duration::from_millis(for_ms / 2);
         sleep(half).await;
         if kill {
-            self.kill(&self.everyone(), 0).await?;
+            self.kill(&self.workers.present(), 0).await?;
         }
         sleep(half).await;
         Ok(())
@@ -351,7 +367,7 @@ impl<'a> Round<'a> {
     }
 
     async fn end_workers(&mut self) -> anyhow::Result<()> {
-        for worker in self.everyone() {
+        for worker in self.workers.present() {
             match self.plan.ending {
                 Ending::Kill => self.workers.kill(worker).await.map(drop)?,
                 Ending::Terminate => self.workers.end(worker).await?,
@@ -390,14 +406,14 @@ impl<'a> Round<'a> {
     async fn read_logs(&mut self) -> anyhow::Result<()> {
         self.heads.committed().await?;
         self.tally.recoveries_ms = self.restarts.iter().filter_map(|(pids, at)| self.recovery(pids, *at)).collect();
-        self.tally.fences = self.workers.read_logs()?;
+        let told = self.workers.read_logs()?;
+        (self.tally.fences, self.tally.rebalances) = (told.fences, told.generations.len() as u64);
         Ok(())
     }
 
     /// From a restart to the first claim of any of these processes; none, if they were killed before.
     fn recovery(&self, pids: &[u32], at: i64) -> Option<u64> {
-        let theirs = |writer: &str| pids.iter().any(|pid| writer.starts_with(&format!("{pid}-")));
-        let claims = self.heads.claims.iter().filter(|(writer, _)| theirs(writer));
-        claims.map(|(_, committed)| (committed - at).unsigned_abs()).min()
+        let theirs = self.heads.claims.iter().filter(|claim| pids.iter().any(|pid| claim.is_by(*pid)));
+        theirs.map(|claim| (claim.at_ms - at).unsigned_abs()).min()
     }
 }

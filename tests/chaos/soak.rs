@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    plan::{Name, Place, Plan},
+    plan::{Name, Place, Plan, Share},
     round::{Round, Stand},
     tally::Tally,
 };
@@ -41,7 +41,7 @@ struct Sample {
 /// Plays it; an error is a verdict too.
 pub async fn play(stand: &mut Stand, seed: u64, duration: Duration, folder: &Path) -> (Tally, anyhow::Result<()>) {
     let records = usize::try_from(duration.as_secs()).unwrap_or(usize::MAX).saturating_mul(RECORDS_A_SECOND);
-    let name = Name { place: Place::Local, seed };
+    let name = Name { place: Place::Local, share: Share::All, seed };
     let mut round = match Round::begin(stand, name, Plan::soak(records), folder).await {
         Ok(round) => round,
         Err(error) => return (Tally::default(), Err(error.context("begin the soak"))),

@@ -3,6 +3,7 @@
 //! Owns: which of them runs, and whether an end was called for. Does not own: when they are killed ([`super::round`]).
 
 use std::{
+    collections::BTreeSet,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::ExitStatus,
@@ -25,13 +26,16 @@ const YOUNG: Duration = Duration::from_secs(2);
 /// A batch run that had nothing to do is not repeated at once.
 const BATCH_EVERY: Duration = Duration::from_millis(300);
 const SIGTERM: i32 = 15;
+/// What a member says when it has its partitions of a generation.
+const REBALANCED: &str = " rebalanced group=";
 /// What no log may hold: each is a fault, or asks for a person where none is needed.
 const FORBIDDEN: [&str; 4] = ["panicked", "lane stopped", "ended abnormally", " ERROR "];
 
 #[derive(Debug)]
 pub struct Workers {
     program: Program,
-    pipeline: PathBuf,
+    /// What each runs, in their order.
+    pipelines: Vec<PathBuf>,
     folder: PathBuf,
     all: Vec<Worker>,
     /// Whether something that a start may fail over is out right now.
@@ -47,41 +51,81 @@ struct Worker {
     /// Its life met an outage, or stood still: it may give up, and say so.
     disturbed: bool,
     frozen: bool,
+    /// It ended, and is not to be started again for now.
+    away: bool,
+}
+
+/// What the workers' logs told.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// How often a worker was fenced.
+    pub fences: u64,
+    /// The generations of the group that a worker was part of: each is the end of a rebalance.
+    pub generations: BTreeSet<i64>,
 }
 
 impl Workers {
-    pub fn new(program: Program, pipeline: PathBuf, folder: &Path) -> Self {
-        Self { program, pipeline, folder: folder.to_owned(), all: vec![], outage: false }
+    pub fn new(program: Program, pipelines: Vec<PathBuf>, folder: &Path) -> Self {
+        Self { program, pipelines, folder: folder.to_owned(), all: vec![], outage: false }
     }
 
     pub fn count(&self) -> usize {
         self.all.len()
     }
 
-    pub fn hire(&mut self, role: Role) -> anyhow::Result<()> {
-        let log = self.folder.join(format!("worker-{}.log", self.all.len()));
-        let child = self.start(role, &log)?;
-        self.all.push(Worker { role, log, child, started: Instant::now(), disturbed: self.outage, frozen: false });
+    /// The numbers of those that are not away.
+    pub fn present(&self) -> Vec<usize> {
+        self.all.iter().enumerate().filter(|(_, worker)| !worker.away).map(|(number, _)| number).collect()
+    }
+
+    /// That one, or another in its place if it is away.
+    pub fn someone(&self, number: usize) -> anyhow::Result<usize> {
+        let present = self.present();
+        present.get(number % present.len().max(1)).copied().context("somebody is there")
+    }
+
+    pub fn first_away(&self) -> Option<usize> {
+        self.all.iter().position(|worker| worker.away)
+    }
+
+    /// It has ended, and is started again by [`Workers::restart`] alone.
+    pub fn stays_away(&mut self, number: usize) -> anyhow::Result<()> {
+        self.get(number)?.away = true;
         Ok(())
     }
 
-    fn start(&self, role: Role, log: &Path) -> anyhow::Result<Child> {
+    pub fn hire(&mut self, role: Role) -> anyhow::Result<()> {
+        let number = self.all.len();
+        let log = self.folder.join(format!("worker-{number}.log"));
+        let child = self.start(number, role, &log)?;
+        let (started, disturbed) = (Instant::now(), self.outage);
+        self.all.push(Worker { role, log, child, started, disturbed, frozen: false, away: false });
+        Ok(())
+    }
+
+    fn start(&self, number: usize, role: Role, log: &Path) -> anyhow::Result<Child> {
         let mode = match role {
             Role::Stream => "stream",
             Role::Batch => "batch",
         };
-        let file = self.pipeline.to_str().context("the folder's name is text")?;
+        let file = self
+            .pipelines
+            .get(number)
+            .context("there is a pipeline file for it")?
+            .to_str()
+            .context("the folder's name is text")?;
         self.program.start(&[mode, file, "--json"], log)
     }
 
     /// Starts a worker again that has ended; its new process's number.
     pub fn restart(&mut self, number: usize) -> anyhow::Result<u32> {
         let worker = self.all.get(number).context("there is such a worker")?;
-        let child = self.start(worker.role, &worker.log)?;
+        let child = self.start(number, worker.role, &worker.log)?;
         let pid = child.id().context("it runs")?;
         let outage = self.outage;
         let worker = self.all.get_mut(number).context("there is such a worker")?;
-        (worker.child, worker.started, worker.disturbed, worker.frozen) = (child, Instant::now(), outage, false);
+        (worker.child, worker.started, worker.disturbed) = (child, Instant::now(), outage);
+        (worker.frozen, worker.away) = (false, false);
         Ok(pid)
     }
 
@@ -152,7 +196,7 @@ impl Workers {
     pub fn tend(&mut self, tally: &mut Tally) -> anyhow::Result<()> {
         for number in 0..self.all.len() {
             let worker = self.get(number)?;
-            if worker.frozen {
+            if worker.frozen || worker.away {
                 continue;
             }
             let Some(status) = worker.child.try_wait()? else { continue };
@@ -165,24 +209,31 @@ impl Workers {
         Ok(())
     }
 
-    /// What must not be in any log is in none; how often a worker was fenced.
-    pub fn read_logs(&self) -> anyhow::Result<u64> {
-        let mut fences = 0;
+    /// What must not be in any log is in none.
+    pub fn read_logs(&self) -> anyhow::Result<Told> {
+        let mut told = Told::default();
         for worker in &self.all {
             let log = String::from_utf8_lossy(&std::fs::read(&worker.log)?).into_owned();
             for line in log.lines() {
                 if FORBIDDEN.iter().any(|words| line.contains(words)) {
                     bail!("{} says: {line}", worker.name());
                 }
-                fences += u64::from(line.contains("fenced: "));
+                told.fences += u64::from(line.contains("fenced: "));
+                told.generations.extend(generation(line));
             }
         }
-        Ok(fences)
+        Ok(told)
     }
 
     fn get(&mut self, number: usize) -> anyhow::Result<&mut Worker> {
         self.all.get_mut(number).context("there is such a worker")
     }
+}
+
+/// The generation of the group that a line tells of.
+fn generation(line: &str) -> Option<i64> {
+    let (_, behind) = line.split_once(REBALANCED)?.1.split_once("generation=")?;
+    behind.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 impl Worker {

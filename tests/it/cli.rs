@@ -157,6 +157,7 @@ async fn a_batch_ends_with_its_summary() {
     let mut documented = [
         "absent",
         "bytes",
+        "elsewhere",
         "failures",
         "fences",
         "files",

@@ -11,6 +11,7 @@ mod docs;
 mod duckdb;
 mod faults;
 mod fuzz;
+mod groups;
 mod guarantees;
 mod journey;
 mod matrix;

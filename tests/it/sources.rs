@@ -6,6 +6,7 @@ use alluvium::{
     broker::Compression,
     config,
     decode::Decoder,
+    pipeline::{Flow, Flows},
     record::Record,
     simulate::{
         Source,
@@ -85,7 +86,8 @@ fn the_shipped_pipelines_read_every_record_of_their_source() {
     for (source, name) in pipelines {
         let path = format!("{}/pipelines/{name}.toml", env!("CARGO_MANIFEST_DIR"));
         let settings = config::parse(&fs::read_to_string(path).unwrap(), |_| None).unwrap();
-        assert_eq!((settings.source.topic.as_str(), settings.lake.dataset.as_str()), (source.name(), name));
+        let wanted = Flow { topic: source.name().into(), dataset: name.into() };
+        assert_eq!(settings.flows, Flows::One(wanted));
         for with_truth in [false, true] {
             let mut stream = source.stream(1, 0);
             let record = |_| {

@@ -80,10 +80,10 @@ impl Doctor<'_> {
         let Some(broker) = self.broker else { return Err(Refusal::NotBegun { partition: number }) };
         let ledger = self.ledger(number);
         let genesis = ledger.genesis().await?.ok_or(Refusal::NotBegun { partition: number })?;
-        place::same_name(&genesis, &self.settings.source.topic)?;
+        place::same_name(&genesis, &self.flow.topic)?;
         // As a writer: the newest claim must be published before another follows it.
         let head = ledger.head(&genesis).await?;
-        let partition = broker.partition(&self.settings.source.topic, number).await?;
+        let partition = broker.partition(&self.flow.topic, number).await?;
         let extent = Extent::of(&partition).await?;
         place::same_topic_still(self.settings.lake.generation, &partition, &head, extent).await?;
         fits(gap, head.position, extent)?;

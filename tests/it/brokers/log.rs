@@ -4,7 +4,10 @@ use std::path::Path;
 
 use alluvium::{
     lake::{FileKind, Store},
-    pipeline::doctor::{Doctor, State},
+    pipeline::{
+        Flow,
+        doctor::{Doctor, State},
+    },
     record::Record,
 };
 
@@ -131,7 +134,9 @@ async fn of_transactions_the_committed_records_land_and_the_others_never() {
     proof.lake(&objects(&by_batch), &sent).await;
     // The doctor tells why the partition seems to end before its last record.
     let store = Store::open(&by_batch.lake.url).unwrap();
-    let doctor = Doctor { settings: &by_batch, store: &store, broker: Some(&stage.broker), writer: "test" };
+    let flow = Flow { topic: stage.topic.as_str().into(), dataset: DATASET.into() };
+    let doctor =
+        Doctor { settings: &by_batch, flow: &flow, store: &store, broker: Some(&stage.broker), writer: "test" };
     let patients = doctor.look(Some(&[0])).await.unwrap();
     assert_eq!(patients[0].state, State::Well, "{patients:?}");
     assert!(patients[0].notes.iter().any(|note| note.starts_with("an open transaction holds back [")), "{patients:?}");

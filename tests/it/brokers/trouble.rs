@@ -7,7 +7,7 @@ use alluvium::broker::{Broker, BrokerErrorKind, BrokerLimits};
 use crate::{
     matrix::{SMALL_SEGMENTS, send_mixed, visible},
     support::{
-        admin::{Admin, Leadership},
+        admin::Admin,
         kafka::{Kafka, Setup, any_port},
         proof::{OF_TROUBLE, Promise, Proof, Sent},
         proxy::Proxy,
@@ -142,14 +142,14 @@ async fn leaders_that_move_and_brokers_that_are_lost_lose_and_double_nothing() {
     let mut count = Sent::default();
     for _ in 0..2 {
         send_mixed(&stage, &mut count, 1, 1_000).await;
-        let leader = leadership(&kafka, |led| led.in_sync == 3).await.leader;
+        let leader = kafka.leadership(TOPIC, |led| led.in_sync == 3).await.leader;
         let node = usize::try_from(leader - 1).unwrap();
         kafka.kill(node);
-        leadership(&kafka, |led| led.leader != leader && led.leader > 0).await;
+        kafka.leadership(TOPIC, |led| led.leader != leader && led.leader > 0).await;
         send_mixed(&stage, &mut count, 1, 1_000).await;
         kafka.restart(node);
     }
-    leadership(&kafka, |led| led.in_sync == 3).await;
+    kafka.leadership(TOPIC, |led| led.in_sync == 3).await;
     // A producer whose answer was lost sends again, and the topic has it twice; so the topic is asked.
     let sent = in_the_topic(&kafka, &count).await;
     until("all is visible", async || visible(&settings).await == sent.len()).await;
@@ -157,22 +157,6 @@ async fn leaders_that_move_and_brokers_that_are_lost_lose_and_double_nothing() {
     proof.shown(&[Promise::Resumes]);
     witness.agree(&proof).await;
     proof.lake(&objects(&settings), &sent).await;
-}
-
-/// What the cluster says once it is as wanted, whichever of its brokers answers.
-async fn leadership(kafka: &Kafka, wanted: impl Fn(&Leadership) -> bool) -> Leadership {
-    let mut led = None;
-    until("the partition is led", async || {
-        for address in kafka.brokers().split(',') {
-            if let Ok(admin) = Admin::connect(address).await {
-                led = admin.leadership(TOPIC).await.filter(&wanted);
-                return led.is_some();
-            }
-        }
-        false
-    })
-    .await;
-    led.unwrap()
 }
 
 /// What stands in the topic, which holds at least as many records as were sent.

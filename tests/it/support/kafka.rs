@@ -13,7 +13,10 @@ use std::{
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::OnceCell};
 
-use super::{admin::Admin, parts, until};
+use super::{
+    admin::{Admin, Leadership},
+    parts, until,
+};
 
 /// Below those that outgoing connections get, so that a broker finds its port again when it is restarted.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
@@ -142,6 +145,22 @@ impl Kafka {
             })
             .await;
         }
+    }
+
+    /// What the cluster says of a topic's first partition once it is as wanted, whichever of its brokers answers.
+    pub async fn leadership(&self, topic: &str, wanted: impl Fn(&Leadership) -> bool) -> Leadership {
+        let mut led = None;
+        until("the partition is led", async || {
+            for address in self.brokers().split(',') {
+                if let Ok(admin) = Admin::connect(address).await {
+                    led = admin.leadership(topic).await.filter(&wanted);
+                    return led.is_some();
+                }
+            }
+            false
+        })
+        .await;
+        led.unwrap()
     }
 
     /// Until all brokers are there.

@@ -2,35 +2,40 @@
 //!
 //! Owns: the life of the embedded broker. Does not own: what is said to it; it is spoken to over TCP like any other.
 
+mod group;
+mod groups;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures::future::BoxFuture;
-use tansu_broker::coordinator::group::administrator::Controller;
-use tansu_storage::StorageContainer;
+use rama_core::{Context, Service};
+use tansu_storage::{BrokerRegistrationRequest, Storage, StorageContainer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::{Instant, sleep, timeout},
+    task::JoinSet,
+    time::{interval, sleep, timeout},
 };
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use url::Url;
 use uuid::Uuid;
 
+use self::groups::Groups;
 use super::{
     Broker, BrokerError, BrokerLimits,
     cause::Cause,
     error::{BrokerErrorKind, Place},
 };
 
-type Tansu = tansu_broker::broker::Broker<Controller<StorageContainer>, StorageContainer>;
-
 /// Another process may take a free port between our finding and our using it.
 const PORTS_TRIED_MAX: usize = 5;
 const LISTENING_ASKED_EVERY: Duration = Duration::from_millis(5);
+/// How often what is past its retention is put away.
+const KEPT_UP_EVERY: Duration = Duration::from_mins(10);
 const NODE: i32 = 1;
 const CLUSTER: &str = "alluvium";
 
@@ -84,20 +89,21 @@ impl EmbeddedBroker {
             Some(elsewhere) => tcp(elsewhere)?,
             None => tcp(reachable(address))?,
         };
-        let build = Tansu::builder()
-            .node_id(NODE)
+        let build = StorageContainer::builder()
             .cluster_id(CLUSTER)
-            .incarnation_id(Uuid::new_v4())
+            .node_id(NODE)
             .advertised_listener(advertised)
+            .schema_registry(None)
+            .lake_house(None)
             .storage(storage)
-            .listener(tcp(address)?)
+            .cancellation(CancellationToken::new())
             .silent(true)
             .build();
         // Boxed, as it is nested so deep that the compiler refuses to lay out what holds it.
         let build: BoxFuture<'_, _> = Box::pin(build);
-        let mut broker =
+        let storage =
             build.await.map_err(|error| failed(error.to_string(), "check the file that it keeps its records in"))?;
-        let serving = tokio::spawn(async move { broker.serve(Instant::now()).await });
+        let serving = tokio::spawn(serve(address, storage));
         let mut broker = Self { address, serving: AbortOnDropHandle::new(serving) };
         broker.ready().await?;
         Ok(broker)
@@ -127,6 +133,40 @@ impl EmbeddedBroker {
         self.serving.abort();
         // It ends as cancelled, which is what was asked for.
         let _cancelled = self.serving.await;
+    }
+}
+
+/// Takes connections until it is aborted, which ends them too.
+async fn serve(address: SocketAddr, storage: StorageContainer) -> Result<(), tansu_broker::Error> {
+    let registration = BrokerRegistrationRequest {
+        broker_id: NODE,
+        cluster_id: CLUSTER.into(),
+        incarnation_id: Uuid::new_v4(),
+        rack: None,
+    };
+    storage.register_broker(registration).await?;
+    let groups = Groups::new(storage.clone())?;
+    let listener = TcpListener::bind(address).await?;
+    let mut connections = JoinSet::new();
+    let mut upkeep = interval(KEPT_UP_EVERY);
+    loop {
+        tokio::select! {
+            Ok((stream, _)) = listener.accept() => {
+                stream.set_nodelay(true)?;
+                let talk = tansu_broker::service::services(CLUSTER, groups.clone(), storage.clone(), None)?;
+                connections.spawn(async move {
+                    if let Err(error) = talk.serve(Context::default(), stream).await {
+                        tracing::debug!(%error, "a connection to the embedded broker ended");
+                    }
+                });
+            }
+            _ = upkeep.tick() => {
+                if let Err(error) = storage.maintain(SystemTime::now()).await {
+                    tracing::warn!(%error, "the embedded broker could not put old records away");
+                }
+            }
+            Some(_ended) = connections.join_next() => {}
+        }
     }
 }
 
