@@ -128,7 +128,8 @@ impl EmbeddedBroker {
         self.address
     }
 
-    /// Stops it and waits until its port and its file are let go.
+    /// Stops it and waits until its port is let go. Its file may stay locked for longer where clients were at work: each
+    /// has a connection to it that is closed later.
     pub async fn stop(self) {
         self.serving.abort();
         // It ends as cancelled, which is what was asked for.

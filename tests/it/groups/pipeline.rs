@@ -110,15 +110,19 @@ async fn check_the_group(stage: &Stage) {
     let lake = stage.lake_folder("lake");
     let file = written(stage, &text(stage, lake.to_str().unwrap(), &of_group(&stage.topic)));
     let check = async || run(["check", file.to_str().unwrap()]).await;
-    // The built-in broker calls it empty.
+    // The embedded broker does not tell who is in a group.
     let nobody =
         if stage.behind == Behind::Embedded { "is empty with 0 members" } else { "can be reached, and is not there" };
+    // A partition may lack a leader for a moment when its topic is new.
+    until("the topic is ready", async || check().await.code == Some(0)).await;
     check().await.assert_told(0, &[&format!("{} {nobody}", stage.topic)]);
     let settings = settings(stage, &of_group(&stage.topic));
     let workers = [Running::start(settings.clone()).await, Running::start(settings).await];
     shared(&workers).await;
-    let told = check().await;
-    told.assert_told(0, &[&format!("{} is stable with 2 members: ", stage.topic), "has 4 partitions, "]);
+    if stage.behind == Behind::Kafka {
+        let told = check().await;
+        told.assert_told(0, &[&format!("{} is stable with 2 members: ", stage.topic), "has 4 partitions, "]);
+    }
     for worker in &workers {
         let group = async || worker.pipeline.group().unwrap();
         until("the pipeline knows its share", async || group().await.assigned.len() == 4).await;

@@ -1,24 +1,17 @@
 //! The real program in a group, at every step of its commits: its partition is taken from it, or it is frozen until the
 //! group has given it up.
 
-use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs::File, path::PathBuf, sync::Arc};
 
-use alluvium::broker::{GroupProtocol, GroupSettings};
 use futures::StreamExt;
 use object_store::ObjectStore;
 use tempfile::TempDir;
-use tokio::{
-    process::Child,
-    sync::{oneshot, watch},
-    time::timeout,
-};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::process::Child;
 
 use super::pipeline::text;
 use crate::{
     matrix::visible_in,
     support::{
-        LIMIT,
         program::{command, ended, signal},
         proof::{OF_TROUBLE, Promise, Proof, Sent},
         stage::{DATASET, Stage, flower, value},
@@ -32,7 +25,6 @@ const AT_ONCE: usize = 3;
 const BATCH: usize = 300;
 /// What moves when a second member comes.
 const MOVING: i32 = 1;
-const IDLE: &str = "idle";
 /// A hold outlives this hand-over.
 const SHORT: &str = "session_timeout = \"6s\"\nheartbeat = \"100ms\"\nhandover = \"1s\"";
 const LONG: &str = "session_timeout = \"6s\"\nheartbeat = \"100ms\"\nhandover = \"1m\"";
@@ -65,7 +57,6 @@ impl Drop for Log {
 impl Scene {
     async fn new() -> Self {
         let (stage, mut sent) = (Stage::new(2).await, Sent::default());
-        stage.broker.create_topic(IDLE, 1, 1).await.unwrap();
         for first in [0, BATCH] {
             let records: Vec<_> = (first..first + BATCH)
                 .map(|id| if id % 10 == 3 { value(format!("{id} is no flower")) } else { flower(id) })
@@ -137,41 +128,14 @@ impl Scene {
         dropped
     }
 
-    /// A member that leads the group and wants another topic: the built-in broker lets nobody in again when a leader is gone
-    /// without a word.
-    async fn leader(&self, group: &str) -> AbortOnDropHandle<()> {
-        let settings = GroupSettings {
-            name: group.into(),
-            instance: None,
-            protocol: GroupProtocol::Classic,
-            session_timeout: Duration::from_secs(2),
-            heartbeat_every: Duration::from_millis(100),
-            handover_max: Duration::from_secs(2),
-        };
-        let (topics, wanted) = watch::channel([Arc::from(IDLE)].into());
-        let mut member = self.stage.broker.join_group(settings, wanted);
-        let (tell, joined) = oneshot::channel();
-        let leading = AbortOnDropHandle::new(tokio::spawn(async move {
-            let _topics = topics;
-            member.next().await.unwrap();
-            tell.send(()).unwrap();
-            loop {
-                member.next().await.unwrap();
-            }
-        }));
-        timeout(LIMIT, joined).await.expect("it joins").unwrap();
-        leading
-    }
-
     async fn frozen(&self, proof: &Proof, at: usize) {
         let lake = format!("frozen-{at}");
-        let _leader = self.leader(&lake).await;
         let witness = Witness::of(&self.objects(&lake), DATASET);
         let one = self.worker("one", &lake, BRIEF_SESSION, Some(at));
         until("it is held", async || one.is_held()).await;
         signal(&one.child, &["STOP"]);
         let other = self.worker("other", &lake, BRIEF_SESSION, None);
-        // The whole topic is the other's when the session of this one has run out.
+        until("the session has run out, and the other has all", async || other.has_logged("held=2")).await;
         self.all_are_seen(&lake).await;
         one.let_go();
         signal(&one.child, &["CONT"]);
