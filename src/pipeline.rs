@@ -1,7 +1,7 @@
 //! Opens the lanes, joins them, stops them.
 //!
-//! Owns: what a run works with, and where it stands. Does not own: which lanes are open at a time ([`run`]), what a lane's
-//! failure means ([`supervise`]), what happens inside one ([`crate::lane`]).
+//! Owns: what a run works with, and where it stands. Does not own: which lanes are open at a time (`run`), what a lane's
+//! failure means (`supervise`), what happens inside one ([`crate::lane`]).
 
 use std::{
     collections::BTreeMap,
