@@ -337,7 +337,7 @@ fn group_refusal(error: ProtocolError) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// Failures that Kafka itself calls retriable,/// Failures that Kafka itself calls retriable, or that tell of a moment in the cluster's life.
+/// Failures that Kafka itself calls retriable, or that tell of a moment in the cluster's life.
 fn passes(error: ProtocolError) -> bool {
     use ProtocolError as E;
 

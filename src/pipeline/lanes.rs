@@ -59,6 +59,11 @@ impl Lanes {
         self.staying().find(|held| held.place == *place)
     }
 
+    /// The same of several partitions, and those that are being given up.
+    pub fn all_of(&mut self, places: &[TopicPartition]) -> impl Iterator<Item = &mut Held> {
+        self.held.values_mut().filter(|held| places.contains(&held.place))
+    }
+
     pub fn has(&self, id: &LaneId) -> bool {
         self.held.values().any(|held| !held.leaving && held.id == *id)
     }

@@ -242,14 +242,16 @@ impl<'p> Run<'p> {
     fn lose(&mut self, places: &[TopicPartition], why: &str) {
         tracing::warn!(partitions = %some(places), %why, "lost; what was in hand is dropped");
         let mut lanes = self.pipeline.lanes();
-        for place in places {
-            let Some(held) = lanes.of(place) else { continue };
+        let mut over = vec![];
+        for held in lanes.all_of(places) {
             held.leaving = true;
             held.task.abort();
-            let task = held.task.clone();
-            if task.is_finished() {
-                lanes.forget(task.id());
+            if held.task.is_finished() {
+                over.push(held.task.id());
             }
+        }
+        for task in over {
+            lanes.forget(task);
         }
     }
 

@@ -169,6 +169,24 @@ async fn what_is_lost_is_dropped_at_once_and_gives_its_memory_back() {
 }
 
 #[tokio::test]
+async fn what_is_lost_while_it_is_given_up_is_dropped_at_once_too() {
+    let scene = Scene::new(1, 100, "roll_age = \"1h\"").await;
+    let worker = scene.worker(Mode::Stream).await;
+    let (turns, taken) = std::sync::mpsc::channel::<()>();
+    let cpu = worker.pipeline.cpu.clone();
+    tokio::spawn(async move { cpu.run(move || taken.recv().is_err()).await });
+    worker.turn(Turn::Assigned(places([0]))).await;
+    worker.until("it holds memory", |_| worker.pipeline.memory.peak() > 0).await;
+    let (turn, done) = revoked([0], LIMIT * 2);
+    worker.turn(turn).await;
+    worker.turn(Turn::Lost { partitions: places([0]), why: "the session ran out".into() }).await;
+    timeout(LIMIT, done.cancelled()).await.expect("its lane has ended, long before the hand-over was due");
+    drop(turns);
+    worker.stopped().await;
+    assert_eq!(scene.heads().await, [0]);
+}
+
+#[tokio::test]
 async fn what_comes_back_is_opened_again_where_the_ledger_stands() {
     let scene = Scene::new(1, 100, "roll_age = \"100ms\"").await;
     let worker = scene.worker(Mode::Stream).await;

@@ -48,7 +48,7 @@ impl From<ProtocolError> for Trouble {
             E::IllegalGeneration | E::Unknown(FENCED_MEMBER_EPOCH) => {
                 Self::expelled("the group has gone on without this member")
             }
-            E::UnknownMemberId => {
+            E::UnknownMemberId | E::GroupIdNotFound => {
                 let why = "the group does not know this member any more".into();
                 Self::Expelled { why, forgotten: true }
             }
