@@ -50,8 +50,8 @@ struct Lead {
     /// What any member wants, whether or not it is there.
     topics: BTreeSet<Arc<str>>,
     looked: Instant,
-    /// When partitions that were held back should have been given up.
-    given_up_by: Option<Instant>,
+    /// When the partitions are to be shared out anew whatever happens, and why.
+    anew_at: Option<(Instant, &'static str)>,
 }
 
 impl Classic {
@@ -133,7 +133,15 @@ impl Classic {
             partitions,
             topics,
             looked: Instant::now(),
-            given_up_by: (!plan.held_back.is_empty()).then(|| Instant::now() + patience),
+            anew_at: if joined.skip_assignment {
+                // It came back by its name and took over what it had shared out before; what had changed meanwhile it
+                // does not know.
+                Some((Instant::now(), "the leader is back, and looks what has changed"))
+            } else {
+                // Who was to give them up may be gone, or never have held them, and has no reason to join again.
+                let late = "partitions that were to be given up are still nobody's";
+                (!plan.held_back.is_empty()).then(|| (Instant::now() + patience, late))
+            },
         });
         Ok(plan)
     }
@@ -226,9 +234,8 @@ impl Classic {
     /// Whether what this member has shared out, if it leads, must be shared out anew.
     async fn look(&mut self) -> Result<bool, Trouble> {
         let Some(lead) = &mut self.lead else { return Ok(false) };
-        if lead.given_up_by.is_some_and(|by| by < Instant::now()) {
-            // Who was to give them up is gone, or never held them, and has no reason to join again.
-            self.seat.rebalance("partitions that were to be given up are still nobody's");
+        if let Some((_, why)) = lead.anew_at.filter(|(at, _)| *at <= Instant::now()) {
+            self.seat.rebalance(why);
             return Ok(true);
         }
         if lead.looked.elapsed() < TOPICS_ASKED_EVERY {
