@@ -140,7 +140,8 @@ impl Segment {
             let columns = self.layout.rejected_rows(self.id.partition, &batch.records, &decoded.rejects);
             let columns = columns.map_err(assemble("rejected rows"))?;
             self.write(FileKind::Rejected, &columns, decoded.rejects.iter().map(|reject| reject.event_ms))?;
-            for undated in decoded.rejects.iter().filter(|reject| !reject.dated) {
+            // All of them are filed in one place.
+            if let Some(undated) = decoded.rejects.iter().find(|reject| !reject.dated) {
                 let bucket = Bucket::of(undated.event_ms, self.layout.partition_by);
                 self.file(FileKind::Rejected, bucket)?.undated = true;
             }

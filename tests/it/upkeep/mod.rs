@@ -11,7 +11,7 @@ use std::{
 
 use alluvium::{
     lake::{
-        Counts, EncodedFile, FileKind, Finished, Ledger, Outcome, PartitionBy, Store,
+        Counts, EncodedFile, FileKind, Finished, LakeError, Ledger, Outcome, PartitionBy, Store,
         audit::{self, Report},
         names::Bucket,
     },
@@ -133,4 +133,13 @@ async fn unpublish(objects: &Arc<dyn ObjectStore>, store: &Store, start: i64) {
     for file in claim.files {
         objects.rename(&Path::from(file.path), &Path::from(file.staged)).await.unwrap();
     }
+}
+
+/// Which call of an expiry that nobody disturbs is its first delete.
+async fn first_delete(expire: impl AsyncFnOnce(&Store) -> Result<(), LakeError>) -> usize {
+    let (objects, store) = memory();
+    fill(&store).await;
+    let (whole, calls) = faulty(&objects, None);
+    expire(&whole).await.unwrap();
+    calls.log().iter().position(|call| call.starts_with("delete")).unwrap()
 }

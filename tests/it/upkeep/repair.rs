@@ -16,7 +16,10 @@ use object_store::{
 };
 use uuid::Uuid;
 
-use super::{DATASET, HOUR_MS, audited, commit, faulty, fill, lane, ledger, ledger_objects, memory, paths, unpublish};
+use super::{
+    DATASET, HOUR_MS, audited, commit, faulty, fill, first_delete, lane, ledger, ledger_objects, memory, paths,
+    unpublish,
+};
 use crate::support::faulty::Fault;
 
 /// A store in which everything is two days old.
@@ -176,14 +179,7 @@ async fn an_expiry_that_was_cut_short_is_finished_and_a_file_that_was_brought_ba
     let (objects, store) = memory();
     fill(&store).await;
     // The first delete does its work, and everything after it fails.
-    let whole = {
-        let (objects, store) = memory();
-        fill(&store).await;
-        let (whole, calls) = faulty(&objects, None);
-        expire(&whole).await.unwrap();
-        calls.log()
-    };
-    let at = whole.iter().position(|call| call.starts_with("delete")).unwrap();
+    let at = first_delete(expire).await;
     let (cut, _) = faulty(&objects, Some(Fault { at, after_effect: true, for_ever: true }));
     expire(&cut).await.unwrap_err();
     let report = audited(&objects).await;
