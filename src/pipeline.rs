@@ -128,8 +128,6 @@ pub struct Summary {
     pub partitions: usize,
     /// Offsets that a batch run was to reach and did not.
     pub remaining: u64,
-    /// Partitions that other members of the group had not finished when this batch run was done with its own.
-    pub elsewhere: usize,
     pub seconds: f64,
     pub memory_peak_bytes: usize,
     /// One line for each lane that failed.
@@ -200,17 +198,16 @@ impl Pipeline {
         let began = Instant::now();
         let mut run = Run::begin(self).await?;
         let _following = self.follow();
-        let ended = run.go_on(join).await?;
+        let failures = run.go_on(join).await?;
         let Progress { tally, .. } = self.progress();
         let lanes = self.lanes();
         Ok(Summary {
             tally,
             partitions: lanes.ever(),
             remaining: lanes.remaining(),
-            elsewhere: ended.elsewhere,
             seconds: began.elapsed().as_secs_f64(),
             memory_peak_bytes: self.memory.peak(),
-            failures: ended.failures,
+            failures,
         })
     }
 

@@ -46,9 +46,6 @@ pub(super) fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
     };
     add_if("absent", tally.counts.absent, format!("{} offsets without a record", count(tally.counts.absent)));
     add_if("fenced", tally.fences, format!("{} times by another writer", count(tally.fences)));
-    let others =
-        |n: usize| format!("{} partitions are not done, which other members of the group have", count(n as u64));
-    add_if("elsewhere", summary.elsewhere as u64, others(summary.elsewhere));
     add_if("remaining", summary.remaining, format!("{} offsets; run again to go on", count(summary.remaining)));
     lines.extend(summary.failures.iter().map(|failure| ("failed", failure.clone())));
     lines

@@ -35,6 +35,12 @@ pub fn genesis(id: &LaneId) -> Path {
     ledger(id).join("genesis.json")
 }
 
+/// Where the partitions of one generation were begun, if that could not be told later.
+#[must_use]
+pub fn origin(dataset: &str, generation: u32) -> Path {
+    Path::from_iter(["_ledger", dataset, &format!("g{generation}"), "start.json"])
+}
+
 #[must_use]
 pub fn claim(id: &LaneId, start: i64) -> Path {
     ledger(id).join(format!("{start:020}.json"))

@@ -11,7 +11,11 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Found, Pipeline};
+use super::{Flow, Found, Pipeline};
+use crate::{
+    broker::Start,
+    lake::{LakeError, LateOrigins},
+};
 
 /// A look that nobody has taken yet.
 const FOUND_WAITING_MAX: usize = 1;
@@ -26,6 +30,9 @@ impl Finder {
     pub fn start(pipeline: &Pipeline) -> Self {
         let (flows, broker) = (pipeline.settings.flows.clone(), pipeline.broker.clone());
         let every = pipeline.settings.limits.partitions_refresh;
+        let mut late = (pipeline.settings.source.start == Start::Latest).then(|| {
+            LateOrigins::new(pipeline.store.clone(), pipeline.settings.lake.generation, pipeline.writer.clone())
+        });
         let (send, found) = mpsc::channel(FOUND_WAITING_MAX);
         let looking = async move {
             let mut refresh = interval(every);
@@ -33,17 +40,31 @@ impl Finder {
             refresh.reset();
             while !send.is_closed() {
                 refresh.tick().await;
-                match flows.look(&broker).await {
-                    Ok(found) => {
-                        // The run is over when nobody takes it.
-                        let _ = send.send(found).await;
+                let found = match flows.look(&broker).await {
+                    Ok(found) => found,
+                    Err(error) => {
+                        tracing::warn!(%error, "could not look for new partitions");
+                        continue;
                     }
-                    Err(error) => tracing::warn!(%error, "could not look for new partitions"),
+                };
+                if let Err(error) = begin_late(late.as_mut(), &found).await {
+                    tracing::warn!(%error, "new topics have to wait");
+                    continue;
                 }
+                // The run is over when nobody takes it.
+                let _ = send.send(found).await;
             }
         };
         Self { found, _looking: AbortOnDropHandle::new(tokio::spawn(looking)) }
     }
+}
+
+async fn begin_late(late: Option<&mut LateOrigins>, found: &Found) -> Result<(), LakeError> {
+    let Some(late) = late else { return Ok(()) };
+    for Flow { dataset, .. } in found.flows.keys() {
+        late.begin(dataset).await?;
+    }
+    Ok(())
 }
 
 /// What the next look finds; nothing, where nobody looks.

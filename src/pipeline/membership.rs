@@ -1,9 +1,14 @@
 //! This worker in its group: what is to be handed over and by when, and what the group is told.
 //!
-//! Owns: hand-overs that are under way, and how long a batch stays. Does not own: the lanes ([`super::run`]), the protocol
-//! ([`crate::broker`]).
+//! Owns: hand-overs that are under way, and what a batch that has nothing to do waits for. Does not own: the lanes
+//! ([`super::run`]), the protocol ([`crate::broker`]).
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::watch,
@@ -13,30 +18,29 @@ use tokio::{
 
 use super::{
     Pipeline,
-    goals::{Goals, Watched},
+    goals::{Goals, Standing, Watched},
     lanes::Held,
 };
 use crate::broker::{BrokerError, GroupSettings, GroupStatus, Member, Revocation, TopicPartition, Turn};
 
-/// Heartbeats after a session's end by which a member hears that a partition is its own now.
-const HEARTBEATS_MORE: u32 = 3;
 /// Partitions that a log line names.
 const PLACES_SHOWN_MAX: usize = 12;
 
 pub(super) struct Membership {
     member: Member,
     topics: watch::Sender<Arc<[Arc<str>]>>,
+    /// What the group has handed over and not taken back.
+    assigned: BTreeSet<TopicPartition>,
     handovers: Vec<Handover>,
     /// What a batch is to reach, and how far it is when this worker has nothing to do.
     goals: Goals,
     watched: Option<Watched>,
-    /// The group has answered.
-    joined: bool,
+    /// What was seen last of the group and of the lake; neither has changed since.
     rebalances: (i32, u64),
-    /// Nothing has changed for this worker since.
+    standing: Standing,
     quiet_since: Instant,
-    /// How long a batch stays that has nothing to do.
-    stay: Duration,
+    /// After so long in vain a batch reads on what it holds: who is waited for may wait for that.
+    patience: Duration,
 }
 
 /// Partitions that are to be given up, while their lanes close.
@@ -51,19 +55,27 @@ impl Membership {
         Self {
             member,
             topics,
+            assigned: BTreeSet::new(),
             handovers: vec![],
             goals,
             watched: None,
-            joined: false,
             rebalances: (0, 0),
+            standing: Standing::default(),
             quiet_since: Instant::now(),
-            stay: settings.session_timeout + settings.heartbeat_every * HEARTBEATS_MORE,
+            patience: settings.session_timeout,
         }
     }
 
     pub async fn next(&mut self) -> Result<Turn, BrokerError> {
         let turn = self.member.next().await;
-        self.joined = true;
+        match &turn {
+            Ok(Turn::Assigned(places)) => self.assigned.extend(places.iter().cloned()),
+            Ok(Turn::Revoked(Revocation { partitions, .. }) | Turn::Lost { partitions, .. }) => {
+                self.assigned.retain(|place| !partitions.contains(place));
+            }
+            Err(_) => {}
+        }
+        self.look_anew();
         turn
     }
 
@@ -72,7 +84,6 @@ impl Membership {
         let rebalances = (status.generation, status.rebalances);
         if rebalances != self.rebalances {
             self.rebalances = rebalances;
-            self.joined |= status.rebalances > 0;
             self.changed();
         }
         status
@@ -134,26 +145,31 @@ impl Membership {
     }
 
     /// What this worker has is another now, or the group is.
-    pub fn changed(&mut self) {
+    fn changed(&mut self) {
         self.quiet_since = Instant::now();
     }
 
-    /// Whether a batch that has nothing to do may end: all is in the lake, or what is not has a living owner. Who was
-    /// dead when this worker had done its part has lost its session by now, and its partitions would have come here or to
-    /// somebody else who lives.
-    pub fn nothing_comes(&mut self, pipeline: &Pipeline) -> bool {
-        let watched = self.watched.get_or_insert_with(|| self.goals.watch(pipeline));
-        watched.unfinished() == 0 || (self.joined && self.quiet_since.elapsed() >= self.stay)
+    /// Where a batch stands that has nothing to do.
+    pub fn look(&mut self, pipeline: &Pipeline) -> &Standing {
+        let held = || self.assigned.iter().cloned().collect();
+        let watched = self.watched.get_or_insert_with(|| self.goals.watch(pipeline, held(), self.patience));
+        let standing = watched.standing();
+        if standing != self.standing {
+            self.standing = standing;
+            self.changed();
+        }
+        &self.standing
     }
 
-    /// While lanes run there is no need to look what others do.
-    pub fn is_busy(&mut self) {
+    /// What was seen is no longer of use: lanes run, or this worker has other partitions.
+    pub fn look_anew(&mut self) {
         self.watched = None;
+        self.changed();
     }
 
-    /// Partitions that are not where this batch would have them.
-    pub fn unfinished(&self) -> usize {
-        self.watched.as_ref().map_or(0, Watched::unfinished)
+    /// How long neither the group nor the lake has changed.
+    pub fn quiet_for(&self) -> Duration {
+        self.quiet_since.elapsed()
     }
 
     pub async fn leave(self, for_good: bool) {

@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     broker::{BrokerError, GroupSettings, Member, Revocation, Start, Turn},
+    lake::Origin,
     lane::{Lane, Status},
 };
 
@@ -62,12 +63,6 @@ struct Refused {
     by: Instant,
 }
 
-/// What is left to tell of a run.
-pub(super) struct Ended {
-    pub failures: Vec<String>,
-    pub elsewhere: usize,
-}
-
 impl<'p> Run<'p> {
     /// Finds out what there is to read. Without a group the lanes begin one after the other, as each partition's end is
     /// known, and not all at once.
@@ -97,10 +92,11 @@ impl<'p> Run<'p> {
             failures: vec![],
             refused: None,
         };
+        let origins = run.origins(&found).await?;
         let in_group = pipeline.settings.sharing.group().is_some();
         for place in run.places(found) {
             if in_group || run.is_ours(&place) {
-                let bounds = run.bounds_at(&place).await?;
+                let bounds = run.bounds_at(&place, &origins).await?;
                 run.bounds.insert(place.clone(), bounds);
                 if !in_group {
                     run.open(place);
@@ -110,11 +106,11 @@ impl<'p> Run<'p> {
         Ok(run)
     }
 
-    /// Until every lane has ended and no other can come.
+    /// Until every lane has ended and no other can come. Tells what has failed.
     pub async fn go_on(
         &mut self,
         join: impl FnOnce(GroupSettings, watch::Receiver<Arc<[Arc<str>]>>) -> Member,
-    ) -> Result<Ended, PipelineError> {
+    ) -> Result<Vec<String>, PipelineError> {
         let mut group = self.pipeline.settings.sharing.group().cloned().map(|settings| {
             let (topics, watched) = watch::channel(self.topics.clone());
             Membership::new(&settings, topics, join(settings.clone(), watched), self.goals())
@@ -128,7 +124,10 @@ impl<'p> Run<'p> {
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended, group.as_mut()),
                 turn = turn(group.as_mut()) => self.take(turn, group.as_mut()),
                 Some(found) = finder::found(finder.as_mut()) => self.found(found, group.as_mut()),
-                _ = tick.tick() => self.tell(group.as_mut()),
+                _ = tick.tick() => {
+                    self.tell(group.as_mut());
+                    self.wait_for_others(group.as_mut());
+                }
                 () = due => self.drop_overdue(group.as_mut()),
                 () = self.stop.cancelled(), if self.tasks.is_empty() => {}
             }
@@ -136,39 +135,76 @@ impl<'p> Run<'p> {
         self.end(group).await
     }
 
-    async fn end(&mut self, group: Option<Membership>) -> Result<Ended, PipelineError> {
-        let mut elsewhere = 0;
+    async fn end(&mut self, group: Option<Membership>) -> Result<Vec<String>, PipelineError> {
         if let Some(mut group) = group {
             self.tell(Some(&mut group));
-            let done = !self.stop.is_cancelled();
-            elsewhere = if done { group.unfinished() } else { 0 };
             // A batch that is done does not come back.
-            group.leave(done).await;
+            group.leave(!self.stop.is_cancelled()).await;
         }
         match self.refused.take() {
             Some(refused) => Err(refused.error.into()),
-            None => Ok(Ended { failures: std::mem::take(&mut self.failures), elsewhere }),
+            None => Ok(std::mem::take(&mut self.failures)),
         }
     }
 
     fn is_over(&self, group: Option<&mut Membership>) -> bool {
         match (&self.pipeline.mode, group) {
             (_, group) if !self.tasks.is_empty() => {
-                group.into_iter().for_each(Membership::is_busy);
+                group.into_iter().for_each(Membership::look_anew);
                 false
             }
             _ if self.stop.is_cancelled() => true,
             (Mode::Stream, Some(_)) => false,
             // Where there were lanes, all have failed for good.
             (Mode::Stream, None) => self.pipeline.lanes().ever() > 0,
-            (Mode::Batch | Mode::Range(_), Some(group)) => group.nothing_comes(self.pipeline),
+            // Whoever brought it to the lake. What this worker has failed at does not get better by waiting.
+            (Mode::Batch | Mode::Range(_), Some(group)) => {
+                !self.failures.is_empty() || group.look(self.pipeline).short.is_empty()
+            }
             (Mode::Batch | Mode::Range(_), None) => true,
         }
     }
 
+    /// A batch that is done with its own stays until the others are, so that it is there if one of them dies. Two may wait
+    /// for each other, as the one that began later has further to go: so each reads on in the end. Where nothing moves
+    /// any more, nobody is there to be waited for.
+    fn wait_for_others(&mut self, group: Option<&mut Membership>) {
+        let Some(group) = group.filter(|_| self.tasks.is_empty() && self.pipeline.mode != Mode::Stream) else { return };
+        let standing = group.look(self.pipeline);
+        for (place, end) in standing.ends.clone() {
+            self.read_on(place, end);
+        }
+        let Pipeline { settings, .. } = self.pipeline;
+        let limit = settings.limits.retry_for_max + settings.lake.roll.age_max;
+        if group.quiet_for() < limit || !self.tasks.is_empty() {
+            return;
+        }
+        let places: Vec<_> = group.look(self.pipeline).short.keys().cloned().collect();
+        self.failures.push(format!(
+            "not done, and nothing has moved for {limit:?}: {}; `alluvium check` shows who is in the group, as another \
+             program may be; run it again to go on",
+            some(&places)
+        ));
+    }
+
+    /// Goes on to where a partition of this worker's ends by now.
+    fn read_on(&mut self, place: TopicPartition, end: i64) {
+        let bounds = self.bounds.entry(place.clone()).or_insert(Bounds { start: Start::Earliest, until: Some(0) });
+        if bounds.until.is_none_or(|until| until >= end) {
+            return;
+        }
+        bounds.until = Some(end);
+        tracing::info!(partition = %place, end, "others are not done; reading on meanwhile");
+        let mut lanes = self.pipeline.lanes();
+        if let Some(done) = lanes.of(&place).filter(|held| held.task.is_finished()).map(|held| held.task.id()) {
+            lanes.forget(done);
+        }
+        drop(lanes);
+        self.open(place);
+    }
+
     fn take(&mut self, turn: Result<Turn, BrokerError>, group: Option<&mut Membership>) {
         let Some(group) = group else { return };
-        group.changed();
         match turn {
             Ok(Turn::Assigned(places)) => {
                 tracing::info!(partitions = %some(&places), "the group has handed over");
@@ -190,7 +226,9 @@ impl<'p> Run<'p> {
     fn open(&mut self, place: TopicPartition) {
         let pipeline = self.pipeline;
         let Some(Flow { dataset, .. }) = pipeline.settings.flows.of_topic(&place.topic) else { return };
-        let Some(Bounds { start, until }) = self.bounds_of(&place) else { return };
+        let Some(Bounds { start, until }) = self.bounds_of(&place) else {
+            return tracing::info!(partition = %place, "came after the start; left to the next batch");
+        };
         let ledger = pipeline.ledger(&dataset, place.partition);
         let id = ledger.id().clone();
         if self.stop.is_cancelled() || pipeline.lanes().has(&id) {
@@ -308,8 +346,39 @@ impl<'p> Run<'p> {
         settings.sharing.has(first_of, place.partition)
     }
 
-    async fn bounds_at(&self, place: &TopicPartition) -> Result<Bounds, PipelineError> {
-        let start = self.pipeline.settings.source.start;
+    /// Where `start = "latest"` is, of each topic.
+    async fn origins(&self, found: &Found) -> Result<BTreeMap<Arc<str>, Origin>, PipelineError> {
+        let Pipeline { settings, mode, store, .. } = self.pipeline;
+        let mut origins = BTreeMap::new();
+        if settings.source.start != Start::Latest || matches!(mode, Mode::Range(_)) {
+            return Ok(origins);
+        }
+        for (flow, partitions) in &found.flows {
+            let standing = store.origin(&flow.dataset, settings.lake.generation).await?;
+            let origin = if let Some(origin) = standing { origin } else { self.begin_now(flow, partitions).await? };
+            origins.insert(flow.topic.clone(), origin);
+        }
+        Ok(origins)
+    }
+
+    async fn begin_now(&self, flow: &Flow, partitions: &[i32]) -> Result<Origin, PipelineError> {
+        let Pipeline { settings, store, broker, writer, .. } = self.pipeline;
+        let mut ends = BTreeMap::new();
+        for &partition in partitions {
+            ends.insert(partition, broker.partition(&flow.topic, partition).await?.latest().await?);
+        }
+        Ok(store.begin_at(&flow.dataset, settings.lake.generation, ends, writer).await?)
+    }
+
+    async fn bounds_at(
+        &self,
+        place: &TopicPartition,
+        origins: &BTreeMap<Arc<str>, Origin>,
+    ) -> Result<Bounds, PipelineError> {
+        let start = match origins.get(&place.topic) {
+            Some(origin) => origin.ends.get(&place.partition).map_or(Start::Earliest, |end| Start::Offset(*end)),
+            None => self.pipeline.settings.source.start,
+        };
         Ok(match &self.pipeline.mode {
             Mode::Stream => Bounds { start, until: None },
             Mode::Batch => {

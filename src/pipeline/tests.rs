@@ -11,7 +11,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    broker::{Compression, EmbeddedBroker, EmbeddedStorage, Revocation, Turn},
+    broker::{Compression, EmbeddedBroker, EmbeddedStorage, Revocation, Start, Turn},
     config,
     lake::audit,
     record::Record,
@@ -45,7 +45,7 @@ impl Scene {
             .concat();
         let text = format!(
             "[source]\nbrokers = \"{}\"\ntopic = \"{TOPIC}\"\ngroup = \"g\"\nsession_timeout = \"1s\"\n\
-             heartbeat = \"100ms\"\n{fields}[model]\npath = \"{}/models/iris\"\n[limits]\nfetch_wait = \"10ms\"\ncpu_threads = 1\n\
+             heartbeat = \"100ms\"\n{fields}[model]\npath = \"{}/models/iris\"\n[limits]\nfetch_wait = \"10ms\"\ncpu_threads = 1\nretry_for = \"3s\"\n\
              [lake]\nurl = \"memory\"\ndataset = \"iris\"\n{more}",
             broker.address(),
             env!("CARGO_MANIFEST_DIR")
@@ -53,13 +53,19 @@ impl Scene {
         let settings = config::parse(&text, |_| None).unwrap();
         let client = Broker::connect(&settings.source.brokers, settings.broker).await.unwrap();
         client.create_topic(TOPIC, partitions, 1).await.unwrap();
+        let scene = Self { settings, store: Store::over(Arc::new(InMemory::new()), "memory"), _broker: broker };
+        for partition in 0..partitions {
+            scene.produce(partition, records).await;
+        }
+        scene
+    }
+
+    async fn produce(&self, partition: i32, records: usize) {
         let flower = br#"{"sepal_length":5.9,"sepal_width":3.0,"petal_length":5.6,"petal_width":2.0}"#;
         let record = Record { value: Some(flower.to_vec()), timestamp_ms: 1_793_491_200_000, ..Record::default() };
-        for partition in 0..partitions {
-            let partition = client.partition(TOPIC, partition).await.unwrap();
-            partition.produce(vec![record.clone(); records], Compression::None).await.unwrap();
-        }
-        Self { settings, store: Store::over(Arc::new(InMemory::new()), "memory"), _broker: broker }
+        let client = Broker::connect(&self.settings.source.brokers, self.settings.broker).await.unwrap();
+        let partition = client.partition(TOPIC, partition).await.unwrap();
+        partition.produce(vec![record; records], Compression::None).await.unwrap();
     }
 
     async fn worker(&self, mode: Mode) -> Worker {
@@ -216,6 +222,34 @@ async fn a_group_that_has_no_place_for_the_worker_ends_the_run_after_a_last_comm
 }
 
 #[tokio::test]
+async fn latest_is_where_the_first_worker_began_and_not_each_one_s_own_now() {
+    let mut scene = Scene::new(3, 100, "roll_age = \"100ms\"").await;
+    scene.settings.source.start = Start::Latest;
+    let first = scene.worker(Mode::Stream).await;
+    first.turn(Turn::Assigned(places([0]))).await;
+    first.until("it is open", |now| now.lanes_open == 1).await;
+    scene.produce(1, 10).await;
+    let second = scene.worker(Mode::Stream).await;
+    second.turn(Turn::Assigned(places([1, 2]))).await;
+    second.until("what came between is read", |now| now.tally.counts.records == 10).await;
+    first.stopped().await;
+    second.stopped().await;
+    assert_eq!(scene.heads().await, [100, 110, 100]);
+}
+
+#[tokio::test]
+async fn a_partition_that_came_after_the_dataset_was_begun_at_the_latest_is_read_whole() {
+    let mut scene = Scene::new(2, 100, "").await;
+    scene.settings.source.start = Start::Latest;
+    let before = [(0, 100)].into();
+    scene.store.begin_at("iris", 0, before, "another").await.unwrap();
+    let worker = scene.worker(Mode::Batch).await;
+    worker.turn(Turn::Assigned(places([0, 1]))).await;
+    assert_eq!(worker.ended().await.unwrap().tally.counts.records, 100);
+    assert_eq!(scene.heads().await, [100, 100]);
+}
+
+#[tokio::test]
 async fn a_batch_ends_when_all_is_in_the_lake_whoever_brought_it() {
     let scene = Scene::new(2, 100, "").await;
     let (one, other) = (scene.worker(Mode::Batch).await, scene.worker(Mode::Batch).await);
@@ -223,20 +257,50 @@ async fn a_batch_ends_when_all_is_in_the_lake_whoever_brought_it() {
     other.turn(Turn::Assigned(places([1]))).await;
     let (one, other) = (one.ended().await.unwrap(), other.ended().await.unwrap());
     assert_eq!((one.tally.counts.records, other.tally.counts.records), (100, 100));
-    assert_eq!((one.elsewhere, one.remaining, other.elsewhere, other.remaining), (0, 0, 0, 0));
+    assert_eq!((one.remaining, one.failures, other.remaining, other.failures), (0, vec![], 0, vec![]));
     assert_eq!(scene.heads().await, [100, 100]);
 }
 
 #[tokio::test]
-async fn a_batch_stays_for_what_may_come_to_it_and_not_for_ever() {
+async fn a_batch_stays_until_all_is_done_and_takes_what_a_dead_one_leaves() {
     let scene = Scene::new(3, 100, "").await;
+    let (one, other) = (scene.worker(Mode::Batch).await, scene.worker(Mode::Batch).await);
+    one.turn(Turn::Assigned(places([0]))).await;
+    one.until("its own is done", |now| now.tally.counts.records == 100).await;
+    // Longer than the session of whoever should have the others.
+    sleep(Duration::from_secs(2)).await;
+    assert!(!one.task.is_finished(), "two are not done");
+    one.turn(Turn::Lost { partitions: places([0]), why: "the coordinator was away".into() }).await;
+    one.turn(Turn::Assigned(places([0, 1]))).await;
+    other.turn(Turn::Assigned(places([2]))).await;
+    let (one, other) = (one.ended().await.unwrap(), other.ended().await.unwrap());
+    assert_eq!((one.tally.counts.records, one.partitions, one.failures), (200, 2, vec![]));
+    assert_eq!((other.tally.counts.records, other.failures), (100, vec![]));
+    assert_eq!(scene.heads().await, [100, 100, 100]);
+}
+
+#[tokio::test]
+async fn a_batch_whose_others_get_nowhere_fails_and_names_what_is_not_done() {
+    let scene = Scene::new(2, 100, "roll_age = \"1s\"").await;
     let worker = scene.worker(Mode::Batch).await;
     worker.turn(Turn::Assigned(places([0]))).await;
-    worker.until("its own is done", |now| now.tally.counts.records == 100).await;
-    worker.turn(Turn::Assigned(places([1]))).await;
     let summary = worker.ended().await.unwrap();
-    assert_eq!((summary.tally.counts.records, summary.partitions), (200, 2), "it was there for the second");
-    assert_eq!((summary.elsewhere, summary.remaining), (1, 0), "the third is another's");
+    assert_eq!(summary.tally.counts.records, 100);
+    assert!(matches!(&*summary.failures, [line] if line.contains("flowers/1;")), "{:?}", summary.failures);
+}
+
+#[tokio::test]
+async fn a_batch_that_waits_in_vain_reads_on_as_who_began_later_may_wait_for_that() {
+    let scene = Scene::new(2, 100, "").await;
+    let earlier = scene.worker(Mode::Batch).await;
+    scene.produce(0, 10).await;
+    let later = scene.worker(Mode::Batch).await;
+    earlier.turn(Turn::Assigned(places([0]))).await;
+    earlier.until("it has read on", |now| now.tally.counts.records == 110).await;
+    later.turn(Turn::Assigned(places([1]))).await;
+    let (earlier, later) = (earlier.ended().await.unwrap(), later.ended().await.unwrap());
+    assert_eq!((earlier.remaining, earlier.failures, later.remaining, later.failures), (0, vec![], 0, vec![]));
+    assert_eq!(scene.heads().await, [110, 100]);
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Where a member stands, for people. Nothing is decided by it but this: a batch that has nothing to do stays in its group
-//! until that has been quiet for a while.
+//! Where a member stands, for people. Nothing is decided by it but this: a batch that waits for others sees by it that its
+//! group still moves.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
