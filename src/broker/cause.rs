@@ -55,10 +55,6 @@ impl Cause {
         Self::new(BrokerErrorKind::Person, text, remedy)
     }
 
-    pub(super) fn passing(text: impl Into<String>) -> Self {
-        Self::new(BrokerErrorKind::Transient, text, BROKER_LOG)
-    }
-
     pub(super) fn connection(text: impl Into<String>) -> Self {
         let text = text.into();
         let mut cause = match text.as_str() {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::{Exit, Usage};
 use crate::{
-    broker::{Broker, BrokerError, GroupSettings, PeerSeen},
+    broker::{Broker, BrokerError, GroupProtocol, GroupSettings, PeerSeen},
     config::{self, ConfigError, Fault},
     lake::{LakeSettings, Store},
     model::Model,
@@ -126,6 +126,9 @@ async fn look_at(settings: &GroupSettings, broker: &Broker) -> Answer {
     let seen = broker.look_at_group(name).await.map_err(|error| chain(&error))?;
     if let Some(why) = seen.refuses(settings.protocol) {
         return Err(format!("{name}: {why}"));
+    }
+    if !seen.is_there() && settings.protocol == GroupProtocol::Consumer {
+        return Ok(format!("{name} can be reached; who is in it is not told for `group_protocol = \"consumer\"`"));
     }
     if !seen.is_there() {
         return Ok(format!("{name} can be reached, and is not there yet; the first worker makes it"));

@@ -60,7 +60,8 @@ struct Bounds {
 /// The group has no place for this worker, and what is in hand must be committed by then.
 struct Refused {
     error: BrokerError,
-    by: Instant,
+    /// None once that has been done.
+    by: Option<Instant>,
 }
 
 impl<'p> Run<'p> {
@@ -216,7 +217,8 @@ impl<'p> Run<'p> {
             Ok(Turn::Lost { partitions, why }) => self.lose(&partitions, &why),
             Err(error) => {
                 tracing::error!(%error, "the group has no place for this worker; committing what is in hand");
-                self.refused = Some(Refused { error, by: Instant::now() + self.pipeline.settings.limits.stop_timeout });
+                self.refused =
+                    Some(Refused { error, by: Some(Instant::now() + self.pipeline.settings.limits.stop_timeout) });
                 self.stop.cancel();
             }
         }
@@ -415,7 +417,7 @@ impl<'p> Run<'p> {
 
     /// When something in hand is to be dropped, if its lane has not ended by then.
     fn due(&self, group: Option<&Membership>) -> impl Future<Output = ()> + use<> {
-        let refused = self.refused.as_ref().map(|refused| refused.by).filter(|_| !self.tasks.is_empty());
+        let refused = self.refused.as_ref().and_then(|refused| refused.by).filter(|_| !self.tasks.is_empty());
         let handover = group.and_then(Membership::due);
         let due = refused.into_iter().chain(handover).min();
         async move {
@@ -428,7 +430,9 @@ impl<'p> Run<'p> {
 
     fn drop_overdue(&mut self, group: Option<&mut Membership>) {
         let now = Instant::now();
-        if self.refused.as_ref().is_some_and(|refused| refused.by <= now) {
+        if let Some(refused) = &mut self.refused
+            && refused.by.take_if(|by| *by <= now).is_some()
+        {
             self.tasks.abort_all();
         }
         if let Some(group) = group {

@@ -67,14 +67,20 @@ fn all(topics: &BTreeMap<Arc<str>, Vec<i32>>) -> impl Iterator<Item = TopicParti
 /// Of several who claim it, the one of the newest generation: an older claim is from one that missed how it was moved.
 /// Two of the same generation can't both be right, so neither is believed.
 fn owner<'a>(claimants: &[&'a str], members: &Members, partition: &TopicPartition) -> Option<&'a str> {
-    let generation = |member: &str| members.get(member).map(|subscription| subscription.generation);
     let wants = |member: &str| members.get(member).is_some_and(|wanted| wanted.topics.contains(&partition.topic));
-    let newest = claimants.iter().filter_map(|member| generation(member)).max();
-    let mut newest = claimants.iter().filter(|member| generation(member) == newest);
+    let mut newest = newest(claimants, members);
     match (newest.next(), newest.next()) {
         (Some(member), None) if wants(member) => Some(member),
         _ => None,
     }
+}
+
+/// Those whose claims are of the newest generation.
+fn newest<'a>(claimants: &[&'a str], members: &Members) -> impl Iterator<Item = &'a str> {
+    let generation = |member: &&str| members.get(*member).map(|subscription| subscription.generation);
+    let newest = claimants.iter().filter_map(generation).max();
+    let newest: Vec<_> = claimants.iter().copied().filter(|member| generation(member) == newest).collect();
+    newest.into_iter()
 }
 
 /// The shares while they are made.
@@ -148,12 +154,13 @@ fn of_topic(share: &BTreeSet<TopicPartition>, topic: &Arc<str>) -> usize {
     share.iter().filter(|partition| partition.topic == *topic).count()
 }
 
-/// A partition that another member works on is not given to anybody yet.
+/// A partition that another member works on is not given to anybody yet, who had it before that one neither.
 fn hold_back(desk: Desk<'_>, claims: &Claims<'_>) -> Plan {
     let mut plan = Plan::default();
     for (member, mut share) in desk.shares {
         share.retain(|partition| {
-            let free = claims.get(partition).is_none_or(|claimants| claimants.contains(&member));
+            let works_on_it = |claimants: &Vec<&str>| newest(claimants, desk.members).any(|by| by == member);
+            let free = claims.get(partition).is_none_or(works_on_it);
             if !free {
                 plan.held_back.insert(partition.clone());
             }
@@ -271,6 +278,17 @@ mod tests {
         assert_eq!(plan.shares["a"], [iris(0)].into());
         assert_eq!(plan.shares["b"], [iris(1)].into());
         assert_eq!(plan.held_back, BTreeSet::new());
+    }
+
+    #[test]
+    fn what_the_newest_claimant_works_on_is_not_given_to_an_older_one_before_it_is_given_up() {
+        let topics = topics(&[("iris", 2)]);
+        let mut members = newcomers(&["a", "b"], &topics);
+        let both: BTreeSet<_> = [partition("iris", 0), partition("iris", 1)].into();
+        *members.get_mut("a").unwrap() = Subscription { held: both.clone(), generation: 3, ..wanting(&topics) };
+        *members.get_mut("b").unwrap() = Subscription { held: both, generation: 5, ..wanting(&topics) };
+        let plan = assign(&members, &topics);
+        assert_eq!((plan.shares["a"].len(), plan.shares["b"].len(), plan.held_back.len()), (0, 1, 1));
     }
 
     #[test]

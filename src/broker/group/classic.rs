@@ -40,6 +40,8 @@ pub(super) struct Classic {
     pub(super) coordinator: Coordinator,
     /// While this member leads.
     lead: Option<Lead>,
+    /// It has come back under its name to a broker that would not say.
+    may_lead: bool,
 }
 
 /// What the member that leads must watch.
@@ -56,7 +58,7 @@ struct Lead {
 
 impl Classic {
     pub(super) fn new(seat: Seat, coordinator: Coordinator) -> Self {
-        Self { seat, coordinator, lead: None }
+        Self { seat, coordinator, lead: None, may_lead: false }
     }
 
     /// Generation after generation, until only a person can help.
@@ -102,7 +104,9 @@ impl Classic {
             metadata: &metadata,
             reason: self.seat.why(),
         };
+        let (named, comes_back) = (settings.instance.is_some(), self.seat.member.is_empty());
         let joined = self.coordinator.ask(request, self.formation_max()).await?;
+        self.may_lead = named && comes_back && !joined.tells_returned_leader;
         if joined.error == Some(ProtocolError::MemberIdRequired) {
             self.seat.member.clone_from(&joined.member);
         }
@@ -120,13 +124,13 @@ impl Classic {
 
     /// What each member gets, if this one leads.
     async fn lead(&mut self, joined: Joined) -> Result<Plan, Trouble> {
-        self.lead = None;
+        let known = self.lead.take().map_or_else(Partitions::new, |lead| lead.partitions);
         if joined.leader != joined.member {
             return Ok(Plan::default());
         }
         let members: Members = joined.members.into_iter().map(|(member, said)| (member, heed(said))).collect();
         let topics: BTreeSet<Arc<str>> = members.values().flat_map(|member| member.topics.iter().cloned()).collect();
-        let partitions = self.partitions(&topics).await?;
+        let partitions = self.partitions(&topics, &known).await?;
         let plan = if joined.skip_assignment { Plan::default() } else { assign(&members, &partitions) };
         let patience = self.seat.settings.handover_max + self.seat.settings.session_timeout;
         self.lead = Some(Lead {
@@ -146,16 +150,21 @@ impl Classic {
         Ok(plan)
     }
 
-    async fn partitions(&mut self, topics: &BTreeSet<Arc<str>>) -> Result<Partitions, Trouble> {
+    /// Where the broker can't tell for now, it is as it was.
+    async fn partitions(&mut self, topics: &BTreeSet<Arc<str>>, known: &Partitions) -> Result<Partitions, Trouble> {
         let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
         let limit = ask_max(&self.seat, &self.coordinator);
         let told = self.coordinator.ask(AskTopics(&names), limit).await?.0;
         let mut partitions = Partitions::new();
         for Topic { error, name, partitions: of_topic, .. } in told {
-            match error {
+            match (error, known.get_key_value(&*name)) {
+                (None, _) => drop(partitions.insert(name.into(), of_topic)),
+                (Some(error), Some((topic, before))) if error != ProtocolError::UnknownTopicOrPartition => {
+                    tracing::info!(%topic, %error, "the broker can't tell the topic's partitions for now");
+                    partitions.insert(Arc::clone(topic), before.clone());
+                }
                 // Another member may see what this one may not, or know what is not everywhere known yet.
-                Some(error) => tracing::warn!(topic = name, %error, "the topic's partitions are not shared out"),
-                None => drop(partitions.insert(name.into(), of_topic)),
+                (Some(error), _) => tracing::warn!(topic = name, %error, "the topic's partitions are not shared out"),
             }
         }
         Ok(partitions)
@@ -233,7 +242,13 @@ impl Classic {
 
     /// Whether what this member has shared out, if it leads, must be shared out anew.
     async fn look(&mut self) -> Result<bool, Trouble> {
-        let Some(lead) = &mut self.lead else { return Ok(false) };
+        let Some(lead) = &mut self.lead else {
+            let asks = std::mem::take(&mut self.may_lead);
+            if asks {
+                self.seat.rebalance("back under its name, and asking who leads");
+            }
+            return Ok(asks);
+        };
         if let Some((_, why)) = lead.anew_at.filter(|(at, _)| *at <= Instant::now()) {
             self.seat.rebalance(why);
             return Ok(true);
@@ -243,7 +258,7 @@ impl Classic {
         }
         lead.looked = Instant::now();
         let (topics, known) = (lead.topics.clone(), lead.partitions.clone());
-        match self.partitions(&topics).await {
+        match self.partitions(&topics, &known).await {
             Ok(now) if now != known => {
                 self.seat.rebalance("topics have other partitions now");
                 Ok(true)

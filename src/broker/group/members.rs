@@ -5,12 +5,14 @@
 use std::time::Duration;
 
 use rskafka::client::error::ProtocolError;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{super::cause::Cause, GroupSettings, coordinator::Coordinator, seat::Seat, trouble::Trouble};
 
 /// How many of a session's heartbeats may fail before the session is over.
 const TRIES_A_SESSION: u32 = 3;
+/// Longer than the longest session that a broker allows a member of the `consumer` protocol, unless it was told to.
+const NAME_TAKEN_MAX: Duration = Duration::from_secs(90);
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
@@ -44,10 +46,11 @@ pub(super) async fn recover(
             coordinator.moved();
             seat.session_over().err()
         }
+        Trouble::NameTaken => return name_taken(seat),
         trouble => Some(trouble),
     };
     match trouble {
-        None | Some(Trouble::Named | Trouble::Passing(_)) => {}
+        None | Some(Trouble::Named | Trouble::NameTaken | Trouble::Passing(_)) => {}
         Some(Trouble::Again) => seat.rebalance("the group formed anew"),
         Some(Trouble::Person(cause)) => return Err(cause),
         Some(Trouble::Expelled { why, forgotten }) => {
@@ -59,6 +62,20 @@ pub(super) async fn recover(
         }
     }
     Ok(())
+}
+
+/// One that was killed keeps its name until its session is over; who lives longer is another worker.
+fn name_taken(seat: &mut Seat) -> Result<(), Cause> {
+    let group = &seat.settings.name;
+    if seat.name_taken_since.is_none() {
+        tracing::warn!(
+            group,
+            instance = seat.settings.instance,
+            "another member has this `group_instance`; waiting for its session to end"
+        );
+    }
+    let since = *seat.name_taken_since.get_or_insert_with(Instant::now);
+    if since.elapsed() < NAME_TAKEN_MAX { Ok(()) } else { Err(ProtocolError::FencedInstanceId.into()) }
 }
 
 /// The longest that a plain question may take.

@@ -92,6 +92,8 @@ pub(super) struct Joined {
     pub(super) leader: String,
     /// The assignment that stands is to stay.
     pub(super) skip_assignment: bool,
+    /// A leader that is back under its name is told that it leads; before version 9 it is not.
+    pub(super) tells_returned_leader: bool,
     pub(super) member: String,
     /// Told to the leader alone: each member, and what it has to say.
     pub(super) members: Vec<(String, Vec<u8>)>,
@@ -129,7 +131,8 @@ impl Answer for Joined {
         }
         let _protocol = from.nullable()?;
         let leader = from.string()?;
-        let skip_assignment = version >= 9 && from.bool()?;
+        let tells_returned_leader = version >= 9;
+        let skip_assignment = tells_returned_leader && from.bool()?;
         let member = from.string()?;
         let members = from.array(|from| {
             let member = from.string()?;
@@ -138,7 +141,7 @@ impl Answer for Joined {
             from.tags()?;
             Ok((member, metadata))
         })?;
-        Ok(Self { error, generation, leader, skip_assignment, member, members })
+        Ok(Self { error, generation, leader, skip_assignment, tells_returned_leader, member, members })
     }
 }
 

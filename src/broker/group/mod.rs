@@ -42,7 +42,7 @@ pub use self::{
     describe::{GroupSeen, PeerSeen},
     status::{GroupStatus, Rebalance},
 };
-use super::{Broker, BrokerError, cause::Cause};
+use super::{Broker, BrokerError, cause::Cause, error::Place};
 
 /// A holder that leaves so many turns lying works on nothing any more: the heartbeats wait for it, and the session ends.
 const TURNS_WAITING_MAX: usize = 64;
@@ -110,6 +110,8 @@ pub struct Member {
     /// Says to leave, and whether for good.
     leave: Option<oneshot::Sender<bool>>,
     task: AbortOnDropHandle<()>,
+    /// The task has ended, and it was told how.
+    over: bool,
 }
 
 impl Broker {
@@ -124,7 +126,14 @@ impl Broker {
         let outlets = Outlets { turns, status, reached: Arc::clone(&reached) };
         let attendance = Attendance::new(Seat::new(settings, topics, outlets), coordinator);
         let task = tokio::spawn(attendance.go(told_to_leave));
-        Member { turns: taken, status: seen, reached, leave: Some(leave), task: AbortOnDropHandle::new(task) }
+        Member {
+            turns: taken,
+            status: seen,
+            reached,
+            leave: Some(leave),
+            task: AbortOnDropHandle::new(task),
+            over: false,
+        }
     }
 }
 
@@ -184,11 +193,17 @@ impl Attendance {
 impl Member {
     /// The next thing that the group asks for. An error is one that only a person can mend; the rest is tried again.
     pub async fn next(&mut self) -> Result<Turn, BrokerError> {
-        match self.turns.recv().await {
-            Some(turn) => turn,
-            // The task has ended with an error, which was told.
-            None => std::future::pending().await,
+        if let Some(turn) = self.turns.recv().await {
+            return turn;
         }
+        if !std::mem::replace(&mut self.over, true)
+            && let Err(panic) = (&mut self.task).await
+        {
+            let cause = Cause::person(format!("the member ended abnormally: {panic}"), "start the worker again");
+            return Err(cause.at("take part in the group", Place::default()));
+        }
+        // It has ended with an error, which was told.
+        std::future::pending().await
     }
 
     /// Notes how far a partition is in the lake, for people and tools: it is committed to the group before long.
@@ -205,7 +220,7 @@ impl Member {
     /// the group, as it will be back, unless it is `for_good`.
     pub async fn leave(mut self, for_good: bool) {
         let told = self.leave.take().map(|leave| leave.send(for_good));
-        if told.is_some_and(|told| told.is_ok()) && timeout(LEAVE_MAX, &mut self.task).await.is_err() {
+        if !self.over && told.is_some_and(|told| told.is_ok()) && timeout(LEAVE_MAX, &mut self.task).await.is_err() {
             tracing::info!("the group was not told in time; it will notice when the session ends");
         }
     }
@@ -215,7 +230,7 @@ impl Member {
     pub(crate) fn scripted(turns: mpsc::Receiver<Result<Turn, BrokerError>>) -> Self {
         let (_status, status) = watch::channel(Arc::new(GroupStatus::default()));
         let task = AbortOnDropHandle::new(tokio::spawn(async {}));
-        Self { turns, status, reached: Arc::default(), leave: None, task }
+        Self { turns, status, reached: Arc::default(), leave: None, task, over: false }
     }
 }
 
@@ -241,5 +256,24 @@ impl fmt::Display for TopicPartition {
 impl Serialize for TopicPartition {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_member_that_broke_says_so_once_and_has_no_more_to_say() {
+        let (turns, taken) = mpsc::channel(1);
+        let task = tokio::spawn(async move {
+            let _turns = turns;
+            panic!("it broke");
+        });
+        let mut member = Member { task: AbortOnDropHandle::new(task), ..Member::scripted(taken) };
+        let told = member.next().await.unwrap_err().to_string();
+        assert!(told.contains("ended abnormally"), "{told}");
+        assert!(timeout(Duration::from_millis(50), member.next()).await.is_err());
+        member.leave(true).await;
     }
 }

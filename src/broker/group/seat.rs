@@ -68,6 +68,8 @@ pub(super) struct Seat {
     /// The generation that gave them out; a join that came to nothing makes no claim newer.
     held_since: i32,
     giving_up: Option<GivingUp>,
+    /// Since when another member has had this one's name.
+    pub(super) name_taken_since: Option<Instant>,
     /// When the newest request was sent that the coordinator has answered as a member's.
     heard: Instant,
     rebalancing: Option<Rebalancing>,
@@ -98,6 +100,7 @@ impl Seat {
             held: BTreeSet::new(),
             held_since: NO_GENERATION,
             giving_up: None,
+            name_taken_since: None,
             heard: Instant::now(),
             rebalancing,
             outlets,
@@ -124,6 +127,7 @@ impl Seat {
     /// The coordinator has answered what was asked at `asked`.
     pub(super) fn heard(&mut self, asked: Instant) {
         self.heard = self.heard.max(asked);
+        self.name_taken_since = None;
     }
 
     /// Whether the coordinator may have given this member up, by our own clock: it may be gone, and this process may

@@ -20,6 +20,8 @@ pub(super) enum Trouble {
     Named,
     /// The group has gone on without this member, under whose name another may have come.
     Expelled { why: String, forgotten: bool },
+    /// Another member has this one's name; it may be what it was before it was restarted.
+    NameTaken,
     /// Trying again may mend it, maybe elsewhere.
     Passing(Cause),
     /// Only a person can mend it.
@@ -52,9 +54,7 @@ impl From<ProtocolError> for Trouble {
                 let why = "the group does not know this member any more".into();
                 Self::Expelled { why, forgotten: true }
             }
-            E::Unknown(UNRELEASED_INSTANCE_ID) => {
-                Self::Passing(Cause::passing("the member that had this group_instance before has not gone yet"))
-            }
+            E::Unknown(UNRELEASED_INSTANCE_ID) => Self::NameTaken,
             error => Cause::from(error).into(),
         }
     }
