@@ -10,7 +10,7 @@ const BEYOND_SESSION_MS_MAX: u64 = 5_000;
 /// A planned hand-over holds a partition up no longer.
 const STALL_MS_MAX: u64 = 2_000;
 /// The middle of fewer says nothing.
-const JUDGED_MIN: usize = 10;
+const JUDGED_MIN: usize = 100;
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Tally {
