@@ -157,7 +157,6 @@ async fn a_batch_ends_with_its_summary() {
     let mut documented = [
         "absent",
         "bytes",
-        "elsewhere",
         "failures",
         "fences",
         "files",

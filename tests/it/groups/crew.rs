@@ -14,7 +14,8 @@ use crate::support::{
 /// Small fetches and small segments, and a broker's shortest session.
 const LIMITS: &str = "[limits]\nfetch_wait = \"10ms\"\nfetch_bytes = \"16KiB\"\nrequest_timeout = \"2s\"\n";
 const SMALL_SEGMENTS: &str = "roll_rows = 50\nroll_age = \"200ms\"\n";
-const SESSION: &str = "session_timeout = \"6s\"\nheartbeat = \"300ms\"\n";
+const SESSION: &str = "session_timeout = \"6s\"\n";
+const HEARTBEAT: &str = "heartbeat = \"300ms\"\n";
 /// What a worker says each time that it has its part of the partitions.
 const SHARED: &str = " rebalanced group=";
 
@@ -32,10 +33,11 @@ pub struct Part {
 }
 
 impl Worker {
-    /// Starts a stream of that name in the group that is called as the topic is; `more` are lines of `[source]`.
+    /// Starts a stream of that name in the group that is called as the topic is; `more` are lines of `[source]`, and may set another session.
     pub fn start(stage: &Stage, name: &str, more: &str) -> Self {
         let lake = stage.lake_folder("lake");
-        let source = format!("[source]\ngroup = \"{}\"\n{SESSION}{more}", stage.topic);
+        let session = if more.contains("session_timeout") { "" } else { SESSION };
+        let source = format!("[source]\ngroup = \"{}\"\n{session}{HEARTBEAT}{more}", stage.topic);
         let text = stage.pipeline(lake.to_str().unwrap(), LIMITS).replacen("[source]\n", &source, 1) + SMALL_SEGMENTS;
         let [file, log] = ["toml", "log"].map(|kind| stage.folder.path().join(format!("{name}.{kind}")));
         fs::write(&file, text).unwrap();
