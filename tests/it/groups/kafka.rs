@@ -247,7 +247,7 @@ async fn others_see_the_members_and_the_lag_and_a_restart_of_a_named_member_move
     let mut sent = Sent::default();
     send_mixed(&stage, &mut sent, PARTITIONS, 50).await;
     // However long a restart takes on a busy machine.
-    let session = "session_timeout = \"1m\"";
+    let session = "session_timeout = \"15s\"";
     let start = |name: &str| Worker::start(&stage, name, &format!("group_instance = \"{name}\"\n{session}\n"));
     let [a, b, c] = ["a", "b", "c"].map(start);
     share_evenly(&[&a, &b, &c], 6).await;
