@@ -16,6 +16,7 @@ mod guarantees;
 mod journey;
 mod matrix;
 mod models;
+mod produce;
 mod pytorch;
 mod repair;
 mod rescore;
