@@ -58,11 +58,11 @@ impl Spoiled {
         }
     }
 
-    /// Whether it may happen to this field. In JSON to any, in CSV to what is no text, in Avro only to a number.
+    /// Whether it may happen to this field. In CSV any word is a text, and in Avro only a number can be wrong.
     fn may_hit(self, field: &Field, format: Format) -> bool {
         let fits = match (self, format) {
             (Self::Nan, Format::Csv | Format::Avro) => field.kind == Kind::Decimal,
-            (Self::WrongType | Self::MissingField, Format::Csv) => field.kind != Kind::Text,
+            (Self::WrongType, Format::Csv) => field.kind != Kind::Text,
             (Self::WrongType | Self::MissingField, Format::Avro) => false,
             _ => true,
         };

@@ -10,7 +10,7 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch},
+    array::{ArrayRef, AsArray, Int64Array, RecordBatch},
     datatypes::{DataType, Field, Schema, SchemaRef},
     json::reader::{ReaderBuilder, infer_json_schema_from_iterator},
 };
@@ -385,6 +385,7 @@ fn decode(lines: &Lines, schema: &SchemaRef) -> Result<Rows, TableError> {
 mod tests {
     use std::fs;
 
+    use arrow::array::Array;
     use arrow::datatypes::{Float64Type, Int64Type};
 
     use super::*;

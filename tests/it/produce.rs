@@ -247,7 +247,7 @@ const TRIPS: [(&str, i64, &str, f64); 4] = [
 
 fn trips_csv() -> String {
     let row = |(at, id, vehicle, km): &(&str, i64, &str, f64)| format!("{at},{id},{vehicle},{km}\n");
-    "begun_at,id,vehicle,km\n".to_owned() + &TRIPS.iter().map(row).collect::<String>()
+    ["begun_at,id,vehicle,km\n".to_owned()].into_iter().chain(TRIPS.iter().map(row)).collect()
 }
 
 fn trips_jsonl() -> String {
