@@ -240,7 +240,7 @@ impl Corrupter {
             (Spoiled::Nan, Format::Avro) => drop(value.splice(at.clone(), f64::NAN.to_le_bytes())),
             (Spoiled::Nan, _) => drop(value.splice(at.clone(), *b"NaN")),
             (_, Format::Json) if field.kind != Kind::Text => {
-                drop(value.splice(at.clone(), format!("\"{WORD}\"").into_bytes()))
+                drop(value.splice(at.clone(), format!("\"{WORD}\"").into_bytes()));
             }
             (_, Format::Json) => drop(value.splice(at.clone(), *b"404")),
             (_, _) => drop(value.splice(at.clone(), WORD.bytes())),

@@ -408,8 +408,12 @@ mod tests {
     fn the_cells_of_a_csv_get_the_types_that_suit_all_of_them() {
         let csv = "id,amount,ok,zip\n9007199254740993,1.5,true,01234\n2,,false,x\n3,NA,,\n";
         let (_folder, whole) = open(&[("a.csv", csv)]).unwrap();
-        use DataType::{Boolean, Float64, Int64, Utf8};
-        let wanted = [("id", Int64), ("amount", Float64), ("ok", Boolean), ("zip", Utf8)];
+        let wanted = [
+            ("id", DataType::Int64),
+            ("amount", DataType::Float64),
+            ("ok", DataType::Boolean),
+            ("zip", DataType::Utf8),
+        ];
         assert_eq!(kinds(&whole), wanted.map(|(name, kind)| (name.to_owned(), kind)));
         let rows = whole.rows(false).next().unwrap().unwrap();
         assert_eq!(rows.batch.column(0).as_primitive::<Int64Type>().value(0), 9_007_199_254_740_993);

@@ -31,6 +31,8 @@ const LIMITS: BrokerLimits = BrokerLimits {
     fetch_bytes_max: 1 << 20,
     fetch_wait_max: Duration::from_millis(500),
 };
+const CORRUPT: &str = "The share that is broken, in every way (1%) or by kind (truncated=1%,nan=0.5%): truncated, \
+    wrong_type, missing_field, not_json, nan, oversized, empty";
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Send simulated records, or the rows of files, to a topic
@@ -105,9 +107,7 @@ struct SimulatedArgs {
     /// The share that comes a second time, 1 to 500 records later
     #[arg(long, value_name = "SHARE", conflicts_with = "file", default_value = "0%", hide_default_value = true)]
     duplicates: Share,
-    /// The share that is broken, in every way (1%) or by kind (truncated=1%,nan=0.5%): truncated, wrong_type,
-    /// missing_field, not_json, nan, oversized, empty
-    #[arg(long, value_name = "SHARES", conflicts_with = "file", default_value = "0%", hide_default_value = true)]
+    #[arg(long, value_name = "SHARES", help = CORRUPT, conflicts_with = "file", default_value = "0%", hide_default_value = true)]
     corrupt: Corruption,
     /// The timestamp that the broker is told
     #[arg(long, value_enum, default_value_t, conflicts_with = "file")]

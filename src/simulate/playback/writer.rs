@@ -81,13 +81,11 @@ impl Writer {
 
     /// All rows of the files, some at a time.
     pub(super) fn rows<'a>(&'a self, files: &'a Whole) -> Box<dyn Iterator<Item = Result<Vec<Row>, PlayError>> + 'a> {
-        match (&self.form, files.lines()) {
-            (Form::Lines, Some(lines)) => Box::new(lines.map(|lines| self.lines(lines?))),
-            _ => {
-                let as_cells = matches!(self.form, Form::Cells);
-                Box::new(files.rows(as_cells).map(|rows| self.batch(&rows?)))
-            }
+        if let (Form::Lines, Some(lines)) = (&self.form, files.lines()) {
+            return Box::new(lines.map(|lines| self.lines(lines?)));
         }
+        let as_cells = matches!(self.form, Form::Cells);
+        Box::new(files.rows(as_cells).map(|rows| self.batch(&rows?)))
     }
 
     fn lines(&self, lines: Lines) -> Result<Vec<Row>, PlayError> {
@@ -198,7 +196,7 @@ fn joined(cells: impl Iterator<Item = Result<String, ArrowError>>) -> Result<Vec
 }
 
 fn cells(batch: &RecordBatch) -> Vec<Vec<u8>> {
-    let columns: Vec<_> = batch.columns().iter().map(|column| column.as_string::<i32>()).collect();
+    let columns: Vec<_> = batch.columns().iter().map(AsArray::as_string::<i32>).collect();
     let line = |row| {
         let mut line = Vec::new();
         for (place, column) in columns.iter().enumerate() {
