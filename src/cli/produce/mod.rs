@@ -6,7 +6,7 @@ mod topic;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, ArgGroup, Args};
 use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +37,7 @@ const BAR_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Send simulated records, or the rows of files, to a topic
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(group = ArgGroup::new("what").required(true).args(["source", "file"]), after_help = "\
 Examples:
   alluvium produce --brokers localhost:9092 --topic iris --source iris --partitions 4
   alluvium produce --brokers localhost:9092 --topic iris --source iris --count 60000 --rate 1000 --compression zstd
@@ -55,7 +55,7 @@ pub(super) struct Produce {
     #[command(flatten)]
     topic: Topic,
     /// What to simulate
-    #[arg(long, value_enum, required_unless_present = "file", conflicts_with = "file")]
+    #[arg(long, value_enum)]
     source: Option<Source>,
     /// Send the rows of these files or folders instead: CSV, JSON lines or Parquet, here or on S3
     #[arg(long, value_name = "PATH|URL", num_args = 1..)]
