@@ -78,7 +78,7 @@ fn damaged(topic: &str) -> Feed {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_seed_gives_the_same_bytes_in_the_same_order_whatever_the_rate() {
     let stage = Stage::new(1).await;
-    let mut seen: Vec<(Vec<Vec<Record>>, Vec<Vec<Record>>)> = Vec::new();
+    let mut seen = Vec::new();
     for (name, rate) in
         [("full", None), ("even", Some("3000")), ("ramp", Some("500..5000/1s")), ("wave", Some("1000~9000/1s"))]
     {
@@ -146,9 +146,9 @@ async fn a_broken_record_is_rejected_for_the_reason_that_it_is_named_for() {
             for record in &mut records {
                 record.timestamp_ms = NOW_MS;
             }
-            let decoded = decoder.decode(&records, NOW_MS).unwrap();
-            assert_eq!(decoded.rejects.len() as u64, count, "{topic_name}: all are rejects");
-            for reject in decoded.rejects {
+            let outcome = decoder.decode(&records, NOW_MS).unwrap();
+            assert_eq!(outcome.rejects.len() as u64, count, "{topic_name}: all are rejects");
+            for reject in outcome.rejects {
                 assert_eq!(reject.reason, reason(kind), "{topic_name}: {}", reject.detail);
             }
         }
