@@ -13,7 +13,7 @@ mod common;
 use std::hint::black_box;
 
 use alluvium::{
-    decode::{DecodeSettings, Decoder, EventTime, EventWindow},
+    decode::{DecodeSettings, Decoder, EventTime, EventWindow, Format},
     record::{Field, FieldKind, Record, TimestampFormat},
 };
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
@@ -114,7 +114,7 @@ fn field(name: &str, kind: FieldKind) -> Field {
 
 fn settings(fields: Vec<Field>, event_time: EventTime) -> DecodeSettings {
     let window = EventWindow { earliest_ms: 0, ahead_ms: HOUR_MS };
-    DecodeSettings { fields, event_time, window, record_bytes_max: 1 << 20 }
+    DecodeSettings { format: Format::default(), fields, event_time, window, record_bytes_max: 1 << 20 }
 }
 
 criterion_group!(benches, iris, rejects, timestamps);

@@ -104,6 +104,7 @@ pub struct Reject {
 pub enum Reason {
     Empty,
     TooLarge,
+    NotUtf8,
     NotJson,
     WrongType,
     MissingField,
@@ -112,9 +113,10 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Empty,
         Self::TooLarge,
+        Self::NotUtf8,
         Self::NotJson,
         Self::WrongType,
         Self::MissingField,
@@ -128,6 +130,7 @@ impl Reason {
         match self {
             Self::Empty => "empty",
             Self::TooLarge => "too_large",
+            Self::NotUtf8 => "not_utf8",
             Self::NotJson => "not_json",
             Self::WrongType => "wrong_type",
             Self::MissingField => "missing_field",

@@ -80,8 +80,6 @@ pub(super) const TOPICS: Key = Key::new(
     Rule("`topic` alone"),
     "topics to read, each into a dataset of its own; new ones that fit a `*` are found while a stream runs",
 );
-pub(super) const FORMAT: Key =
-    Key::new("source", "format", Choice(&words(&FORMATS)), Value("json"), "how a record's value is written");
 pub(super) const START: Key = Key::new(
     "source",
     "start",
@@ -138,6 +136,9 @@ pub(super) const WORKER: Key = Key::new(
     Rule("every partition is read"),
     "this worker's fixed share of the partitions, without a group",
 );
+
+pub(super) const FORMAT: Key =
+    Key::new("format", "type", Choice(&words(&FORMATS)), Value("json"), "how a record's value is written");
 
 pub(super) const NAME: Key = Key::new(
     "fields",
@@ -322,7 +323,6 @@ pub const KEYS: &[Key] = &[
     BROKERS,
     TOPIC,
     TOPICS,
-    FORMAT,
     START,
     GROUP,
     GROUP_INSTANCE,
@@ -331,6 +331,7 @@ pub const KEYS: &[Key] = &[
     HEARTBEAT,
     HANDOVER,
     WORKER,
+    FORMAT,
     NAME,
     TYPE,
     NULLABLE,
@@ -368,7 +369,17 @@ pub const KEYS: &[Key] = &[
 /// The table that is written once for each column.
 pub(super) const FIELDS: &str = "fields";
 
-pub(super) const FORMATS: [(&str, ()); 1] = [("json", ())];
+pub(super) const FORMATS: [(&str, FormatName); 2] = [("json", FormatName::Json), ("raw", FormatName::Raw)];
+
+/// What is written; the format's settings are read by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FormatName {
+    Json,
+    Raw,
+}
+
+/// Keys that stood elsewhere in earlier releases: their table, their name, and where they went.
+pub(super) const MOVED: [(&str, &str, &str); 1] = [("source", "format", "write it as type under [format]")];
 
 pub(super) const GROUP_PROTOCOLS: [(&str, GroupProtocol); 2] =
     [("classic", GroupProtocol::Classic), ("consumer", GroupProtocol::Consumer)];

@@ -18,6 +18,7 @@ use toml::de::DeTable;
 use crate::pipeline::Settings;
 
 mod fields;
+mod format;
 mod keys;
 mod reader;
 mod section;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     broker::{BrokerLimits, GroupProtocol, GroupSettings, SourceSettings, Start},
-    decode::{DecodeSettings, EventTime, EventWindow},
+    decode::{DecodeSettings, EventTime, EventWindow, Format},
     lake::{Compression, LakeSettings, PartitionBy, Roll},
     lane::Limits,
     model::{Backend, ModelSettings},
@@ -70,6 +70,7 @@ fn a_minimal_file_gets_the_documented_defaults() {
             fetch_wait_max: Duration::from_millis(500),
         },
         decode: DecodeSettings {
+            format: Format::default(),
             fields: vec![field],
             event_time: EventTime::Broker,
             window: EventWindow { earliest_ms: 946_684_800_000, ahead_ms: 86_400_000 },
@@ -124,6 +125,7 @@ fn every_key_reaches_its_setting() {
             fetch_wait_max: Duration::from_millis(10),
         },
         decode: DecodeSettings {
+            format: Format::default(),
             fields: vec![
                 field("id", FieldKind::Int64, false, &["payload", "after", "id"]),
                 field("label", FieldKind::String, true, &["a.b", "c"]),
@@ -381,7 +383,7 @@ fn a_bad_unit_is_told_with_the_right_ones() {
 #[test]
 fn a_word_that_is_no_choice_is_told_with_the_choices() {
     assert_faults(&[
-        ("[source]", "format = \"xml\"", "format takes `json`, not \"xml\""),
+        ("[format]", "type = \"xml\"", "type takes `json` or `raw`, not \"xml\""),
         (
             "[source]",
             "start = \"late\"",
@@ -407,6 +409,22 @@ fn a_word_that_is_no_choice_is_told_with_the_choices() {
             "listen takes an address such as `127.0.0.1:9184`, not \":9184\"; did you mean \"127.0.0.1:9184\"?",
         ),
     ]);
+}
+
+#[test]
+fn the_format_moved_to_a_table_of_its_own() {
+    let told = faults_of_line("[source]", "format = \"json\"");
+    assert_eq!(told, ["4:1: unknown key \"format\" in [source]; write it as type under [format]"]);
+}
+
+#[test]
+fn raw_has_one_field_of_text() {
+    let raw = |fields: &str| faults_of(&format!("[format]\ntype = \"raw\"\n{fields}"));
+    let told = "2:8: raw needs exactly one field, of type string; it gets the whole value";
+    assert_eq!(raw(FIELD), [told]);
+    assert_eq!(raw(&FIELD.replace("int64", "string").repeat(2).replacen("id", "other", 1)), [told]);
+    let text = [SOURCE, "[format]\ntype = \"raw\"\n", &FIELD.replace("int64", "string"), MODEL, LAKE].concat();
+    assert_eq!(parse(&text, unset).unwrap().decode.format, Format::Raw);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use arrow::{
     datatypes::{DataType, Field as ArrowField, Schema, SchemaRef, TimeUnit},
 };
 
-use super::{DecodeError, parse::Slot, value::to_f32};
+use super::{DecodeError, slot::Slot, value::to_f32};
 use crate::record::{Field, FieldKind, TimestampFormat};
 
 /// A guess that only decides how often a text column grows.

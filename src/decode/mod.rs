@@ -2,25 +2,35 @@
 //!
 //! Owns: what makes a record a row, and what is wrong with one that is not. Does not own: where either goes.
 //!
-//! A record is read in one pass (`parse`) into a slot for each declared field; the slots are made to fit their fields
-//! (`value`); only a record in which all of them fit is appended to the columns, so that a reject leaves nothing behind.
+//! A record is read in one pass, by the reader of its format, into a slot for each declared field; the slots are made to
+//! fit their fields (`value`); only a record in which all of them fit is appended to the columns, so that a reject leaves
+//! nothing behind.
 
 use arrow::{datatypes::SchemaRef, error::ArrowError};
 
 use self::{
     columns::Columns,
-    parse::{Shape, Slot, Values},
+    json::Json,
+    plan::Plan,
+    raw::RawReader,
     refusal::{Refusal, utc},
-    shape::Node,
-    value::settle,
+    slot::Slot,
+};
+pub use self::{
+    format::{Format, JsonSettings},
+    schemas::Schemas,
 };
 use crate::record::{Decoded, Field, FieldKind, Record, Reject, Rows, TimestampFormat};
 
-mod bare;
 mod columns;
-mod parse;
+mod format;
+mod json;
+mod plan;
+mod raw;
 mod refusal;
+mod schemas;
 mod shape;
+mod slot;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -29,6 +39,7 @@ mod value;
 /// How a record's value becomes a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeSettings {
+    pub format: Format,
     pub fields: Vec<Field>,
     pub event_time: EventTime,
     pub window: EventWindow,
@@ -70,28 +81,28 @@ pub enum DecodeError {
 /// Turns batches of records into rows and rejects. Built once and shared by all lanes.
 #[derive(Debug)]
 pub struct Decoder {
-    fields: Vec<Planned>,
-    root: Node,
-    nodes: usize,
+    plan: Plan,
+    form: Form,
     schema: SchemaRef,
     event_time: EventTime,
     window: EventWindow,
     record_bytes_max: usize,
 }
 
+/// A format, with what can be worked out before there are records.
 #[derive(Debug)]
-struct Planned {
-    /// Dotted, for people.
-    path: String,
-    kind: FieldKind,
-    required: bool,
+enum Form {
+    Json(Json),
+    Raw,
 }
 
-impl Planned {
-    fn new((index, field): (usize, &Field), event_time: EventTime) -> Self {
-        let required = !field.nullable || event_time == EventTime::Field(index);
-        Self { path: field.path.join("."), kind: field.kind, required }
-    }
+/// What reads the records of one batch, each into the same slots. One a format.
+trait Reader<'a> {
+    /// Reads the whole of a value; after a refusal the slots hold nothing of meaning.
+    fn read(&mut self, bytes: &'a [u8]) -> Result<(), Refusal>;
+
+    /// What was read last, a slot for each declared field in the order declared.
+    fn slots(&mut self) -> &mut [Slot<'a>];
 }
 
 /// Where a row's event time comes from.
@@ -124,12 +135,14 @@ impl Window {
 impl Decoder {
     #[must_use]
     pub fn new(settings: &DecodeSettings) -> Self {
-        let (root, nodes) = Node::tree(&settings.fields);
-        let planned = |field| Planned::new(field, settings.event_time);
+        let plan = Plan::new(&settings.fields, settings.event_time);
+        let form = match &settings.format {
+            Format::Json(JsonSettings {}) => Form::Json(Json::new(&plan)),
+            Format::Raw => Form::Raw,
+        };
         Self {
-            fields: settings.fields.iter().enumerate().map(planned).collect(),
-            root,
-            nodes,
+            plan,
+            form,
             schema: columns::schema(&settings.fields),
             event_time: settings.event_time,
             window: settings.window,
@@ -143,20 +156,36 @@ impl Decoder {
         self.schema.clone()
     }
 
-    /// Every record ends up either in the rows or in the rejects, both in the order of the batch.
+    /// As [`Self::decode_with`], for records that need no schema.
     pub fn decode(&self, records: &[Record], now_ms: i64) -> Result<Decoded, DecodeError> {
+        self.decode_with(records, &Schemas::default(), now_ms)
+    }
+
+    /// Every record ends up either in the rows or in the rejects, both in the order of the batch.
+    pub fn decode_with(&self, records: &[Record], _known: &Schemas, now_ms: i64) -> Result<Decoded, DecodeError> {
+        match &self.form {
+            Form::Json(json) => self.batch(json.reader(&self.plan), records, now_ms),
+            Form::Raw => self.batch(RawReader::new(&self.plan), records, now_ms),
+        }
+    }
+
+    fn batch<'a>(
+        &self,
+        mut reader: impl Reader<'a>,
+        records: &'a [Record],
+        now_ms: i64,
+    ) -> Result<Decoded, DecodeError> {
         let too_many = |_| DecodeError::TooManyRecords { records: records.len() };
         let sources = 0..u32::try_from(records.len()).map_err(too_many)?;
         let event = self.event_source()?;
         let window = Window::at(now_ms, self.window);
-        let mut values = Values::new(self.fields.len(), self.nodes);
-        let mut columns = Columns::new(self.fields.iter().map(|planned| planned.kind), records.len());
+        let mut columns = Columns::new(self.plan.kinds(), records.len());
         let (mut source, mut event_times) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
         let mut rejects = Vec::new();
         for (index, record) in sources.zip(records) {
-            match self.row(record, &mut values, event, &window) {
+            match self.row(record, &mut reader, event, &window) {
                 Ok(event_ms) => {
-                    columns.push(&values.slots)?;
+                    columns.push(reader.slots())?;
                     source.push(index);
                     event_times.push(event_ms);
                 }
@@ -169,7 +198,7 @@ impl Decoder {
 
     fn event_source(&self) -> Result<EventSource, DecodeError> {
         let EventTime::Field(index) = self.event_time else { return Ok(EventSource::Broker) };
-        match self.fields.get(index).map(|planned| planned.kind) {
+        match self.plan.kind(index) {
             Some(FieldKind::Timestamp(TimestampFormat::Nanoseconds)) => {
                 Ok(EventSource::Field { index, units_per_ms: 1_000_000 })
             }
@@ -178,75 +207,32 @@ impl Decoder {
         }
     }
 
-    /// Makes the values a row, and tells its event time.
+    /// Makes the record a row in the reader's slots, and tells its event time.
     #[inline]
     fn row<'a>(
         &self,
         record: &'a Record,
-        values: &mut Values<'a>,
+        reader: &mut impl Reader<'a>,
         event: EventSource,
         window: &Window,
     ) -> Result<i64, Refusal> {
-        let json = self.text(record)?;
-        match values.read(&self.root, json) {
-            Ok(Shape::Object) => {}
-            Ok(Shape::Other) => return Err(Refusal::not_an_object()),
-            Err(error) => return Err(self.unreadable(json, values, &error)),
-        }
-        self.settle(&mut values.slots)?;
-        let event_ms = event_ms(event, record, &values.slots);
+        reader.read(self.bytes(record)?)?;
+        let slots = reader.slots();
+        self.plan.settle(slots)?;
+        let event_ms = event_ms(event, record, slots);
         if window.contains(event_ms) { Ok(event_ms) } else { Err(Refusal::event_time(event_ms, window)) }
     }
 
     #[inline]
-    fn text<'a>(&self, record: &'a Record) -> Result<&'a str, Refusal> {
+    fn bytes<'a>(&self, record: &'a Record) -> Result<&'a [u8], Refusal> {
         match record.value.as_deref() {
             None => Err(Refusal::tombstone()),
             Some([]) => Err(Refusal::empty()),
             Some(value) if value.len() > self.record_bytes_max => {
                 Err(Refusal::too_large(value.len(), self.record_bytes_max))
             }
-            Some(value) => str::from_utf8(value).map_err(Refusal::not_utf8),
+            Some(value) => Ok(value),
         }
-    }
-
-    #[inline]
-    fn settle(&self, slots: &mut [Slot<'_>]) -> Result<(), Refusal> {
-        let mut pairs = self.fields.iter().zip(slots.iter_mut());
-        match pairs.position(|(planned, slot)| settle(slot, planned.kind, planned.required).is_err()) {
-            None => Ok(()),
-            Some(first) => self.gravest(slots, first).map_or(Ok(()), Err),
-        }
-    }
-
-    /// The fault to report, of those from field `first` on: of the gravest reason, the first.
-    #[cold]
-    fn gravest(&self, slots: &mut [Slot<'_>], first: usize) -> Option<Refusal> {
-        let pairs = self.fields.iter().zip(slots).skip(first);
-        let faults = pairs.filter_map(|(planned, slot)| {
-            let fault = settle(slot, planned.kind, planned.required).err()?;
-            Some((planned, slot, fault))
-        });
-        let (planned, slot, fault) = faults.min_by_key(|(.., fault)| fault.reason())?;
-        Some(Refusal::field(planned, slot, fault))
-    }
-
-    /// A record at which the parser stopped: no JSON, unless numbers that JSON can't write are all that is wrong with it.
-    #[cold]
-    fn unreadable(&self, json: &str, values: &mut Values<'_>, error: &serde_json::Error) -> Refusal {
-        let quoted = if bare::is_at(json, error) { bare::quote(json) } else { None };
-        let Some(quoted) = quoted else { return Refusal::not_json(error) };
-        let mut again = values.lend_order();
-        let refusal = match again.read(&self.root, &quoted) {
-            Ok(Shape::Object) => {
-                bare::unmark(&mut again.slots);
-                self.gravest(&mut again.slots, 0).unwrap_or_else(Refusal::not_finite_elsewhere)
-            }
-            Ok(Shape::Other) => Refusal::not_an_object(),
-            Err(_) => Refusal::not_json(error),
-        };
-        values.take_order_back(again);
-        refusal
     }
 }
 

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, str::Utf8Error};
 
 use chrono::{DateTime, SecondsFormat};
 
-use super::{Planned, Window, parse::Slot, value::Fault};
+use super::{Window, plan::Planned, slot::Slot, value::Fault};
 use crate::record::{FieldKind, Reason, TimestampFormat};
 
 /// However long paths and values are; a longer detail is cut.
@@ -20,7 +20,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    fn new(reason: Reason, mut detail: String) -> Self {
+    pub(super) fn new(reason: Reason, mut detail: String) -> Self {
         detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
         Self { reason, detail }
     }
@@ -37,8 +37,8 @@ impl Refusal {
         Self::new(Reason::TooLarge, format!("the value has {bytes} bytes, over the limit of {bytes_max}"))
     }
 
-    pub(super) fn not_utf8(error: Utf8Error) -> Self {
-        Self::new(Reason::NotJson, format!("not UTF-8 from byte {} on", error.valid_up_to() + 1))
+    pub(super) fn not_utf8(reason: Reason, error: Utf8Error) -> Self {
+        Self::new(reason, format!("not UTF-8 from byte {} on", error.valid_up_to() + 1))
     }
 
     pub(super) fn not_json(error: &serde_json::Error) -> Self {

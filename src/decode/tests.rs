@@ -29,9 +29,14 @@ fn nullable(path: &str, kind: FieldKind) -> Field {
     Field { nullable: true, ..field(path, kind) }
 }
 
-fn decoder_with(fields: Vec<Field>, event_time: EventTime) -> Decoder {
+fn settings(fields: Vec<Field>) -> DecodeSettings {
     let window = EventWindow { earliest_ms: 0, ahead_ms: HOUR_MS };
-    Decoder::new(&DecodeSettings { fields, event_time, window, record_bytes_max: RECORD_BYTES_MAX })
+    let (format, event_time) = (Format::default(), EventTime::Broker);
+    DecodeSettings { format, fields, event_time, window, record_bytes_max: RECORD_BYTES_MAX }
+}
+
+fn decoder_with(fields: Vec<Field>, event_time: EventTime) -> Decoder {
+    Decoder::new(&DecodeSettings { event_time, ..settings(fields) })
 }
 
 fn decoder(fields: Vec<Field>) -> Decoder {
@@ -404,12 +409,19 @@ fn an_absent_slot_does_not_keep_the_last_records_value() {
 }
 
 #[test]
+fn a_raw_value_is_the_one_field_as_it_is() {
+    let settings = DecodeSettings { format: Format::Raw, ..settings(vec![field("text", FieldKind::String)]) };
+    let decoder = Decoder::new(&settings);
+    assert_eq!(fate(&decoder, " {\"a\":1}\n"), Ok(" {\"a\":1}\n".into()));
+    assert_eq!(fate(&decoder, b"a\xff"), Err("not_utf8: not UTF-8 from byte 2 on".into()));
+    assert_eq!(fate(&decoder, ""), Err("empty: the value has no bytes".into()));
+}
+
+#[test]
 fn nesting_can_not_exhaust_the_stack() {
     const DEEP: usize = 1_000_000;
-    let window = EventWindow { earliest_ms: 0, ahead_ms: 0 };
     let fields = vec![nullable("a.b", FieldKind::Int64)];
-    let settings = DecodeSettings { fields, event_time: EventTime::Broker, window, record_bytes_max: usize::MAX };
-    let decoder = Decoder::new(&settings);
+    let decoder = Decoder::new(&DecodeSettings { record_bytes_max: usize::MAX, ..settings(fields) });
     let (open, close) = ("[".repeat(DEEP), "]".repeat(DEEP));
     let objects = "{\"a\":".repeat(DEEP);
     assert!(fate(&decoder, &open).unwrap_err().starts_with("not_json: "));

@@ -1,0 +1,20 @@
+//! How records' values are written. Owns: what there is to set for each format. Does not own: reading them, which is a
+//! module a format.
+
+/// The format of a topic's records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    Json(JsonSettings),
+    /// The value as it is, as the one declared field.
+    Raw,
+}
+
+impl Default for Format {
+    fn default() -> Self {
+        Self::Json(JsonSettings::default())
+    }
+}
+
+/// One object a record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JsonSettings {}
