@@ -17,6 +17,7 @@ pub mod broker;
 pub mod decode;
 pub mod lake;
 pub mod model;
+pub mod registry;
 
 pub mod table;
 

@@ -10,6 +10,10 @@ use arrow::record_batch::RecordBatch;
 
 use crate::offset::OffsetRange;
 
+mod schema;
+
+pub use self::schema::{Import, Schema, SchemaKind};
+
 /// One record as the broker gave it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
@@ -106,6 +110,9 @@ pub enum Reason {
     TooLarge,
     NotUtf8,
     NotJson,
+    NotAvro,
+    NotProtobuf,
+    UnknownSchema,
     WrongType,
     MissingField,
     NotANumber,
@@ -113,11 +120,14 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Empty,
         Self::TooLarge,
         Self::NotUtf8,
         Self::NotJson,
+        Self::NotAvro,
+        Self::NotProtobuf,
+        Self::UnknownSchema,
         Self::WrongType,
         Self::MissingField,
         Self::NotANumber,
@@ -132,6 +142,9 @@ impl Reason {
             Self::TooLarge => "too_large",
             Self::NotUtf8 => "not_utf8",
             Self::NotJson => "not_json",
+            Self::NotAvro => "not_avro",
+            Self::NotProtobuf => "not_protobuf",
+            Self::UnknownSchema => "unknown_schema",
             Self::WrongType => "wrong_type",
             Self::MissingField => "missing_field",
             Self::NotANumber => "not_a_number",

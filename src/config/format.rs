@@ -3,6 +3,7 @@
 //! Owns: the rules between a format's keys and the fields. Does not own: reading a record ([`crate::decode`]).
 
 use super::{
+    by_schema,
     fields::Declared,
     keys::{self, FormatName},
     section::Section,
@@ -13,10 +14,12 @@ use crate::{
     record::FieldKind,
 };
 
-pub(super) fn format(table: &mut Section<'_, '_>, fields: &[Declared]) -> Option<Format> {
+pub(super) fn format(table: &mut Section<'_, '_>, fields: &[Declared], has_registry: bool) -> Option<Format> {
     match table.choice(&keys::FORMAT, &keys::FORMATS)? {
-        FormatName::Json => Some(Format::Json(JsonSettings {})),
-        FormatName::Raw => raw(table, fields),
+        FormatName::Json => by_schema::none_of_them(table).map(|()| Format::Json(JsonSettings {})),
+        FormatName::Avro => by_schema::avro(table, has_registry),
+        FormatName::Protobuf => by_schema::protobuf(table, has_registry),
+        FormatName::Raw => by_schema::none_of_them(table).and(raw(table, fields)),
     }
 }
 

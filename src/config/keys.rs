@@ -80,6 +80,43 @@ pub(super) const TOPICS: Key = Key::new(
     Rule("`topic` alone"),
     "topics to read, each into a dataset of its own; new ones that fit a `*` are found while a stream runs",
 );
+pub(super) const ENCODING: Key = Key::new(
+    "format",
+    "encoding",
+    Choice(&words(&ENCODINGS)),
+    Value("registry"),
+    "for avro and protobuf, what tells a record's schema: an id before it (`registry`), a fingerprint (avro alone), or \
+     nothing",
+);
+pub(super) const SCHEMA: Key = Key::new(
+    "format",
+    "schema",
+    Text("a path to a schema, or a list of them"),
+    Rule("the registry's"),
+    "for avro without a registry, what records are written by: one of these, or if `plain`, the last, which may name those \
+     before it",
+);
+pub(super) const READER_SCHEMA: Key = Key::new(
+    "format",
+    "reader_schema",
+    Text("a path to a schema, or a list of them"),
+    Rule("the writer's schema"),
+    "for avro, what records are taken for, whoever wrote them: the last, which may name those before it",
+);
+pub(super) const DESCRIPTOR: Key = Key::new(
+    "format",
+    "descriptor",
+    Text("a path to what `protoc --include_imports -o` wrote, or to a `.proto` that imports no other file"),
+    Rule("the registry's"),
+    "for protobuf, what records are written by",
+);
+pub(super) const MESSAGE: Key = Key::new(
+    "format",
+    "message",
+    Text("a message's full name, such as `shop.Order`"),
+    Rule("the one that the record names"),
+    "for protobuf, what a record is; needed with `descriptor`",
+);
 pub(super) const START: Key = Key::new(
     "source",
     "start",
@@ -176,6 +213,39 @@ pub(super) const AHEAD: Key = Key::new(
     Duration(0, 3650 * DAY),
     Value("1d"),
     "an event time further ahead of now makes a reject",
+);
+
+pub(super) const REGISTRY_URL: Key = Key::new(
+    "registry",
+    "url",
+    Text("`http://…` or `https://…`, or a list of them"),
+    Rule("no registry"),
+    "schema registry with Confluent's API; of several URLs, those after the first are asked when it does not answer",
+);
+pub(super) const REGISTRY_USER: Key =
+    Key::new("registry", "user", Text("a name"), Rule("none"), "for basic authentication");
+pub(super) const REGISTRY_PASSWORD: Key = Key::new(
+    "registry",
+    "password",
+    Text("a password, best as a variable: `${REGISTRY_PASSWORD}`"),
+    Rule("none"),
+    "for basic authentication; never shown",
+);
+pub(super) const REGISTRY_CA: Key = Key::new(
+    "registry",
+    "ca",
+    Text("a path to certificates in PEM"),
+    Rule("the system's"),
+    "authorities that are trusted for `https://`, in place of the system's",
+);
+pub(super) const REGISTRY_TIMEOUT: Key =
+    Key::new("registry", "timeout", Duration(100, HOUR), Value("10s"), "one answer; it is asked for again");
+pub(super) const SCHEMAS_MAX: Key = Key::new(
+    "registry",
+    "schemas_max",
+    Count(1, 100_000),
+    Value("1_000"),
+    "schemas held in memory; beyond, the one not wanted for longest is forgotten and asked for again",
 );
 
 pub(super) const MODEL_PATH: Key = Key::new(
@@ -332,6 +402,11 @@ pub const KEYS: &[Key] = &[
     HANDOVER,
     WORKER,
     FORMAT,
+    ENCODING,
+    SCHEMA,
+    READER_SCHEMA,
+    DESCRIPTOR,
+    MESSAGE,
     NAME,
     TYPE,
     NULLABLE,
@@ -340,6 +415,12 @@ pub const KEYS: &[Key] = &[
     EVENT_FIELD,
     EARLIEST,
     AHEAD,
+    REGISTRY_URL,
+    REGISTRY_USER,
+    REGISTRY_PASSWORD,
+    REGISTRY_CA,
+    REGISTRY_TIMEOUT,
+    SCHEMAS_MAX,
     MODEL_PATH,
     VERSION,
     BACKEND,
@@ -369,12 +450,30 @@ pub const KEYS: &[Key] = &[
 /// The table that is written once for each column.
 pub(super) const FIELDS: &str = "fields";
 
-pub(super) const FORMATS: [(&str, FormatName); 2] = [("json", FormatName::Json), ("raw", FormatName::Raw)];
+pub(super) const FORMATS: [(&str, FormatName); 4] = [
+    ("json", FormatName::Json),
+    ("avro", FormatName::Avro),
+    ("protobuf", FormatName::Protobuf),
+    ("raw", FormatName::Raw),
+];
+
+pub(super) const ENCODINGS: [(&str, Encoding); 3] =
+    [("registry", Encoding::Registry), ("single-object", Encoding::SingleObject), ("plain", Encoding::Plain)];
+
+/// What tells the schema that a record was written by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Registry,
+    SingleObject,
+    Plain,
+}
 
 /// What is written; the format's settings are read by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FormatName {
     Json,
+    Avro,
+    Protobuf,
     Raw,
 }
 

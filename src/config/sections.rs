@@ -8,6 +8,7 @@ use std::{net::SocketAddr, thread, time::Duration};
 use super::{
     fields, format, keys,
     reader::Reader,
+    registry::registry,
     section::Section,
     source::{Topics, source},
     value::{self, Given, Refusal, quoted},
@@ -25,7 +26,9 @@ use crate::{
 pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let (source, topics, sharing) = source(&mut reader.section("source"));
     let fields = fields::declared(reader);
-    let format = format::format(&mut reader.section("format"), &fields);
+    let registry = registry(&mut reader.section("registry"));
+    let has_registry = registry.as_ref().is_none_or(Option::is_some);
+    let format = format::format(&mut reader.section("format"), &fields, has_registry);
     let event_time = fields::event_time(&mut reader.section("event_time"), &fields);
     let (model, model_refresh) = model(&mut reader.section("model"));
     let limits = limits(&mut reader.section("limits"));
@@ -46,6 +49,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
             window,
             record_bytes_max: limits.record_bytes_max?,
         },
+        registry: registry?,
         model: model?,
         model_refresh: model_refresh?,
         lake: lake?,

@@ -13,6 +13,7 @@ use crate::{
     model::{Backend, ModelSettings},
     pipeline::{Flow, Flows, Naming, Sharing, TopicPattern},
     record::{Field, FieldKind, TimestampFormat},
+    registry::{RegistrySettings, Secret},
 };
 
 const SOURCE: &str = "[source]\nbrokers = \"localhost:9092\"\ntopic = \"iris\"\n";
@@ -76,6 +77,7 @@ fn a_minimal_file_gets_the_documented_defaults() {
             window: EventWindow { earliest_ms: 946_684_800_000, ahead_ms: 86_400_000 },
             record_bytes_max: 1 << 20,
         },
+        registry: None,
         model: ModelSettings { url: "models/iris".into(), version: None, backend: Backend::NdArray },
         model_refresh: Duration::from_secs(30),
         lake: LakeSettings {
@@ -96,6 +98,25 @@ fn a_minimal_file_gets_the_documented_defaults() {
         metrics: None,
     };
     assert_eq!(parse(&minimal(), unset), Ok(wanted));
+}
+
+#[test]
+fn a_registry_is_told_in_full_and_its_password_is_never_shown() {
+    let of = |lines: &str| faults_of(&format!("[registry]\n{lines}"));
+    assert_eq!(of("user = \"me\""), ["1:1: missing key \"url\" in [registry]"]);
+    assert_eq!(of("url = \"http://a\"\npassword = \"geheim\""), ["3:12: password needs user beside it"]);
+    assert_eq!(
+        of("url = \"http://a\"\nuser = \"me\"\npassword = 4711"),
+        ["4:12: password takes a password, best as a variable: `${REGISTRY_PASSWORD}`"]
+    );
+    let faults = of("url = \"https://me:geheim@a:8081\"");
+    assert_eq!(faults, ["2:7: url holds a user; write user and password as keys of their own"]);
+    let faults = of("url = \"a:8081\"");
+    assert_eq!(faults, ["2:7: url begins with neither http:// nor https://"]);
+    let faults = of("url = \"http://a/?b\"");
+    assert_eq!(faults, ["2:7: url is not one of a schema registry; such as https://registry.example.com:8081"]);
+    let sound = format!("{}[registry]\nurl = \"http://a\"\nuser = \"me\"\npassword = \"geheim\"\n", minimal());
+    assert!(!format!("{:?}", parse(&sound, unset).unwrap()).contains("geheim"));
 }
 
 #[test]
@@ -135,6 +156,14 @@ fn every_key_reaches_its_setting() {
             window: EventWindow { earliest_ms: 0, ahead_ms: 3_600_000 },
             record_bytes_max: 2048,
         },
+        registry: Some(RegistrySettings {
+            urls: vec!["https://one:8081/apis/ccompat/v7".into(), "https://two:8081".into()],
+            user: Some("reader".into()),
+            password: Some(Secret::new("secret")),
+            ca: Some("ca.pem".into()),
+            timeout: seconds(7),
+            schemas_max: 12,
+        }),
         model: ModelSettings { url: "models/other".into(), version: Some(3), backend: Backend::Flex },
         model_refresh: seconds(6),
         lake: LakeSettings {

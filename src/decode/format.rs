@@ -1,10 +1,14 @@
 //! How records' values are written. Owns: what there is to set for each format. Does not own: reading them, which is a
 //! module a format.
 
+use super::{avro::AvroSettings, protobuf::ProtobufSettings};
+
 /// The format of a topic's records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
     Json(JsonSettings),
+    Avro(AvroSettings),
+    Protobuf(ProtobufSettings),
     /// The value as it is, as the one declared field.
     Raw,
 }

@@ -28,6 +28,7 @@ fn describe() {
         ("alluvium_gap_offsets_total", "Offsets that were deleted before they were read"),
         ("alluvium_fences_total", "Segments dropped because another writer had committed their offsets"),
         ("alluvium_retries_total", "Times that a lane went back to the ledger after a passing fault"),
+        ("alluvium_registry_requests_total", "Requests to the schema registry, by whether there was an answer"),
         ("alluvium_model_changes_total", "Times that a partition went over to another version of the model"),
         ("alluvium_model_refusals_total", "Promoted versions that a stream could not use, and went on without"),
         ("alluvium_group_rebalances_total", "Times that the group gave this worker its partitions anew"),

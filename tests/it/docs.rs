@@ -14,19 +14,19 @@ const TABLE_BEGINS: &str = "<!-- The table of keys: what `alluvium::config::mark
 const TABLE_ENDS: &str = "<!-- The end of the table of keys. -->";
 
 /// Who may use whom; `telemetry` counts and tells, and knows nothing of the rest.
-const LAW: [(&str, &[&str]); 16] = [
+const LAW: [(&str, &[&str]); 17] = [
     ("lib", &[]),
     ("main", &["cli", TELEMETRY]),
     (
         "cli",
         &[
             "config", "pipeline", "lane", "broker", "decode", "model", "lake", "table", "record", "offset", "objects",
-            SIMULATE, TELEMETRY,
+            REGISTRY, SIMULATE, TELEMETRY,
         ],
     ),
-    ("config", &["pipeline", "lane", "broker", "decode", "model", "lake", "record", "offset"]),
-    ("pipeline", &["lane", "broker", "decode", "model", "lake", "record", "offset", TELEMETRY]),
-    ("lane", &["broker", "decode", "model", "lake", "record", "offset"]),
+    ("config", &["pipeline", "lane", "broker", "decode", "model", "lake", "record", "offset", REGISTRY]),
+    ("pipeline", &["lane", "broker", "decode", "model", "lake", "record", "offset", REGISTRY, TELEMETRY]),
+    ("lane", &["broker", "decode", "model", "lake", "record", "offset", REGISTRY]),
     ("broker", &["record", "offset"]),
     ("decode", &["record", "offset"]),
     ("model", &["table", "record", "offset", "objects"]),
@@ -36,8 +36,10 @@ const LAW: [(&str, &[&str]); 16] = [
     ("offset", &[]),
     ("objects", &[]),
     (SIMULATE, &["broker", "table", "record", "objects"]),
+    (REGISTRY, &["record"]),
     (TELEMETRY, &[]),
 ];
+const REGISTRY: &str = "registry";
 const SIMULATE: &str = "simulate";
 const TELEMETRY: &str = "telemetry";
 
