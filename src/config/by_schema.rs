@@ -18,7 +18,7 @@ use crate::decode::{AvroEncoding, AvroSchema, AvroSettings, Format, ProtobufSche
 const SCHEMA_BYTES_MAX: u64 = 8 * MIB;
 
 pub(super) fn avro(table: &mut Section<'_, '_>, has_registry: bool) -> Option<Format> {
-    let foreign = [keys::DESCRIPTOR, keys::MESSAGE].map(|key| without(table, &key, "is for protobuf only"));
+    let envelope = table.choice(&keys::ENVELOPE, &keys::ENVELOPES);
     let encoding = table.choice(&keys::ENCODING, &keys::ENCODINGS);
     let texts = texts(table, &keys::SCHEMA);
     let reader = texts_of_reader(table);
@@ -34,12 +34,11 @@ pub(super) fn avro(table: &mut Section<'_, '_>, has_registry: bool) -> Option<Fo
             each.into_iter().collect::<Option<_>>().map(AvroEncoding::SingleObject)
         }
     };
-    foreign.into_iter().collect::<Option<Vec<()>>>()?;
-    Some(Format::Avro(AvroSettings { encoding: encoding?, reader: reader? }))
+    Some(Format::Avro(AvroSettings { encoding: encoding?, reader: reader?, envelope: envelope? }))
 }
 
 pub(super) fn protobuf(table: &mut Section<'_, '_>, has_registry: bool) -> Option<Format> {
-    let foreign = [keys::SCHEMA, keys::READER_SCHEMA].map(|key| without(table, &key, "is for avro only"));
+    let envelope = table.choice(&keys::ENVELOPE, &keys::ENVELOPES);
     let encoding = table.choice(&keys::ENCODING, &keys::ENCODINGS);
     let message = table.read_or(&keys::MESSAGE, None, |given| given.as_text().map(|name| Some(name.to_owned())));
     let file = table.read_or(&keys::DESCRIPTOR, None, |given| bytes(given).map(Some));
@@ -65,19 +64,7 @@ pub(super) fn protobuf(table: &mut Section<'_, '_>, has_registry: bool) -> Optio
             Err(why) => return table.refuse(&keys::DESCRIPTOR, Refusal::because(why)),
         },
     };
-    foreign.into_iter().collect::<Option<Vec<()>>>()?;
-    Some(Format::Protobuf(ProtobufSettings { framed, schema, message }))
-}
-
-/// Faults for the keys of these two formats where another has them.
-pub(super) fn none_of_them(table: &mut Section<'_, '_>) -> Option<()> {
-    let foreign = [keys::ENCODING, keys::SCHEMA, keys::READER_SCHEMA, keys::DESCRIPTOR, keys::MESSAGE];
-    let noted = foreign.map(|key| without(table, &key, "is for avro and protobuf only"));
-    noted.into_iter().collect::<Option<Vec<()>>>().map(drop)
-}
-
-fn without(table: &mut Section<'_, '_>, key: &Key, why: &str) -> Option<()> {
-    if table.has(key) { table.refuse(key, Refusal::because(format!("{} {why}", key.name))) } else { Some(()) }
+    Some(Format::Protobuf(ProtobufSettings { framed, schema, message, envelope: envelope? }))
 }
 
 fn no_registry(file: &str) -> Refusal {

@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::{
     broker::{GroupProtocol, Start},
+    decode::Envelope,
     lake::{Compression, PartitionBy},
     model::Backend,
     record::{FieldKind, TimestampFormat},
@@ -176,6 +177,41 @@ pub(super) const WORKER: Key = Key::new(
 
 pub(super) const FORMAT: Key =
     Key::new("format", "type", Choice(&words(&FORMATS)), Value("json"), "how a record's value is written");
+pub(super) const LINES: Key = Key::new(
+    "format",
+    "lines",
+    Flag,
+    Value("false"),
+    "whether a value may be several lines, each a row; if one can't be a row, the record is a reject",
+);
+pub(super) const ENVELOPE: Key = Key::new(
+    "format",
+    "envelope",
+    Choice(&words(&ENVELOPES)),
+    Value("none"),
+    "what is around the fields; with `debezium` paths begin in `after`, those with `@` before them in the envelope",
+);
+pub(super) const COLUMNS: Key = Key::new(
+    "format",
+    "columns",
+    Text("the columns' names in order, with commas between them, or a list"),
+    Rule("the fields, in their order"),
+    "what stands in a row of CSV; a field is read from the column that its path names",
+);
+pub(super) const DELIMITER: Key = Key::new(
+    "format",
+    "delimiter",
+    Text("one ASCII character, such as `;` or a tab"),
+    Value(","),
+    "what parts the columns of CSV",
+);
+pub(super) const NULLS: Key = Key::new(
+    "format",
+    "nulls",
+    Text("a text, or a list of them"),
+    Rule("the empty text"),
+    "what stands for null in CSV; what is quoted never does",
+);
 
 pub(super) const NAME: Key = Key::new(
     "fields",
@@ -402,6 +438,11 @@ pub const KEYS: &[Key] = &[
     HANDOVER,
     WORKER,
     FORMAT,
+    LINES,
+    ENVELOPE,
+    COLUMNS,
+    DELIMITER,
+    NULLS,
     ENCODING,
     SCHEMA,
     READER_SCHEMA,
@@ -450,12 +491,15 @@ pub const KEYS: &[Key] = &[
 /// The table that is written once for each column.
 pub(super) const FIELDS: &str = "fields";
 
-pub(super) const FORMATS: [(&str, FormatName); 4] = [
+pub(super) const FORMATS: [(&str, FormatName); 5] = [
     ("json", FormatName::Json),
+    ("csv", FormatName::Csv),
     ("avro", FormatName::Avro),
     ("protobuf", FormatName::Protobuf),
     ("raw", FormatName::Raw),
 ];
+
+pub(super) const ENVELOPES: [(&str, Envelope); 2] = [("none", Envelope::None), ("debezium", Envelope::Debezium)];
 
 pub(super) const ENCODINGS: [(&str, Encoding); 3] =
     [("registry", Encoding::Registry), ("single-object", Encoding::SingleObject), ("plain", Encoding::Plain)];
@@ -472,6 +516,7 @@ pub(super) enum Encoding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FormatName {
     Json,
+    Csv,
     Avro,
     Protobuf,
     Raw,

@@ -28,10 +28,10 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let fields = fields::declared(reader);
     let registry = registry(&mut reader.section("registry"));
     let has_registry = registry.as_ref().is_none_or(Option::is_some);
-    let format = format::format(&mut reader.section("format"), &fields, has_registry);
     let event_time = fields::event_time(&mut reader.section("event_time"), &fields);
     let (model, model_refresh) = model(&mut reader.section("model"));
     let limits = limits(&mut reader.section("limits"));
+    let format = format::format(&mut reader.section("format"), &fields, limits.segment_hours_max, has_registry);
     let (lake, flows) = lake(&mut reader.section("lake"), limits.segment_hours_max, &topics);
     let metrics = reader.section("metrics").read_or(&keys::LISTEN, None, |given| address(given).map(Some));
 

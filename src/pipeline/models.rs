@@ -137,6 +137,6 @@ fn bind(
     }
     let decoder = Decoder::new(&decode);
     let scorer = model.scorer(&decoder.schema())?;
-    let layout = Layout::new(lake, &decoder.schema(), model.classes(), model.reference())?;
+    let layout = Layout::new(lake, &decoder.schema(), decoder.is_numbered(), model.classes(), model.reference())?;
     Ok(Works { decoder, writers: Writers::new(registry), scorer, layout: Arc::new(layout) })
 }

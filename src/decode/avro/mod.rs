@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use self::{schema::Types, wire::Wire};
 use super::{
-    Reader, confluent,
+    Envelope, Reader, confluent,
     plan::Plan,
     refusal::Refusal,
     schemas::{Lesson, Schemas},
@@ -37,6 +37,7 @@ pub struct AvroSettings {
     pub encoding: AvroEncoding,
     /// What records are taken for, whoever wrote them; without it, the writer's schema says.
     pub reader: Option<AvroSchema>,
+    pub envelope: Envelope,
 }
 
 /// What tells the schema that a record was written by.

@@ -17,7 +17,7 @@ fn schema(text: &str) -> AvroSchema {
 }
 
 fn settings(encoding: AvroEncoding, reader: Option<&str>) -> AvroSettings {
-    AvroSettings { encoding, reader: reader.map(schema) }
+    AvroSettings { encoding, reader: reader.map(schema), envelope: Envelope::None }
 }
 
 fn plain(writer: &str) -> AvroEncoding {

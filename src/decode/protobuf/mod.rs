@@ -15,7 +15,7 @@ use protox::{
 
 use self::program::Program;
 use super::{
-    Reader, confluent,
+    Envelope, Reader, confluent,
     plan::Plan,
     refusal::Refusal,
     schemas::{Lesson, Schemas},
@@ -44,6 +44,7 @@ pub struct ProtobufSettings {
     pub schema: Option<ProtobufSchema>,
     /// What a record is; without it the record says.
     pub message: Option<String>,
+    pub envelope: Envelope,
 }
 
 /// A message's type, with all that it needs.

@@ -39,7 +39,11 @@ fn order() -> MessageDescriptor {
 }
 
 fn of_file(framed: bool) -> ProtobufSettings {
-    ProtobufSettings { framed, schema: Some(ProtobufSchema(order())), message: Some("shop.Order".into()) }
+    settings(framed, Some(ProtobufSchema(order())), Some("shop.Order"))
+}
+
+fn settings(framed: bool, schema: Option<ProtobufSchema>, message: Option<&str>) -> ProtobufSettings {
+    ProtobufSettings { framed, schema, message: message.map(str::to_owned), envelope: Envelope::None }
 }
 
 fn read(
@@ -145,11 +149,7 @@ fn what_is_not_written_is_its_default_or_absent() {
 fn presence_and_defaults_of_proto2_are_its_own() {
     let text = "syntax = \"proto2\"; message M { optional int32 a = 1; optional int32 b = 2 [default = 7]; \
                 required string c = 3; optional group G = 4 { optional int32 x = 1; } }";
-    let settings = ProtobufSettings {
-        framed: false,
-        schema: Some(ProtobufSchema::parse(text.as_bytes(), "M").unwrap()),
-        message: Some("M".into()),
-    };
+    let settings = settings(false, Some(ProtobufSchema::parse(text.as_bytes(), "M").unwrap()), Some("M"));
     // A group with x = 5.
     let read = read(&settings, &Schemas::default(), &["a", "b", "c", "g.x"], &[0x23, 0x08, 5, 0x24]).unwrap();
     assert_eq!(read, ["nothing", "7", "nothing", "5"]);
@@ -338,7 +338,7 @@ proptest! {
 fn a_descriptor_set_is_as_good_as_its_text() {
     let set = order().parent_pool().encode_to_vec();
     let schema = ProtobufSchema::parse(&set, "shop.Order").unwrap();
-    let settings = ProtobufSettings { framed: false, schema: Some(schema), message: None };
+    let settings = settings(false, Some(schema), None);
     assert_eq!(read(&settings, &Schemas::default(), &["i64"], &[0x20, 5]).unwrap(), ["5"]);
     assert_eq!(ProtobufSchema::parse(&set, "shop.Nothing"), Err("it has no message \"shop.Nothing\"".into()));
     assert!(ProtobufSchema::parse(b"syntax = \"proto3\"; message {}", "M").is_err());
@@ -355,11 +355,11 @@ fn a_registrys_records_are_read_by_the_message_they_name() {
     let schema = |text: &str, imports| crate::record::Schema { kind: SchemaKind::Protobuf, text: text.into(), imports };
     let import = Import { name: "money.proto".into(), text: money.into() };
     let read = |message: Option<&str>, paths: &[&str], bytes: &[u8]| {
-        let protobuf = Protobuf::new(&Plan::of_paths(paths), &settings(message));
+        let protobuf = Protobuf::new(&Plan::of_paths(paths), &settings(true, None, message));
         let mut known = Schemas::default();
         known.insert(7, Arc::new(Learnt(protobuf.learn(&schema(main, vec![import.clone()])))));
         known.insert(8, Arc::new(Learnt(protobuf.learn(&schema(main, vec![])))));
-        read(&settings(message), &known, paths, bytes)
+        read(&settings(true, None, message), &known, paths, bytes)
     };
     // The way to the second message: one step, to 1; both are doubled.
     assert_eq!(read(None, &["x"], &[0, 0, 0, 0, 7, 2, 2, 0x08, 5]).unwrap(), ["5"]);
