@@ -75,9 +75,19 @@ pub(super) fn format(inferred: &Inferred) -> String {
                 push_key(&mut text, "delimiter", Value::String(char::from(*delimiter).to_string()));
             }
         }
+        Format::Avro(avro) => push_by_schema(&mut text, "avro", avro.envelope),
+        Format::Protobuf(protobuf) => push_by_schema(&mut text, "protobuf", protobuf.envelope),
         Format::Raw => text.push_str("\n[format]\ntype = \"raw\"\n"),
     }
     text
+}
+
+/// Of a schema in a registry.
+fn push_by_schema(text: &mut String, name: &str, envelope: Envelope) {
+    let _ = writeln!(text, "\n[format]\ntype = \"{name}\"");
+    if envelope == Envelope::Debezium {
+        text.push_str("envelope = \"debezium\"\n");
+    }
 }
 
 fn push_lines(text: &mut String, several: bool) {
@@ -203,6 +213,8 @@ pub(super) fn json(inferred: &Inferred, columns: &[Column<'_>]) -> serde_json::R
     let (name, lines, envelope) = match &inferred.format {
         Format::Json(json) => ("json", json.lines.is_some(), json.envelope),
         Format::Csv(csv) => ("csv", csv.lines.is_some(), Envelope::None),
+        Format::Avro(avro) => ("avro", false, avro.envelope),
+        Format::Protobuf(protobuf) => ("protobuf", false, protobuf.envelope),
         Format::Raw => ("raw", false, Envelope::None),
     };
     let envelope = if envelope == Envelope::Debezium { "debezium" } else { "none" };
@@ -276,7 +288,7 @@ mod tests {
             let shape = |format: &Format| match format {
                 Format::Json(json) => (json.lines.is_some(), json.envelope, 0),
                 Format::Csv(csv) => (csv.lines.is_some(), Envelope::None, csv.delimiter),
-                Format::Raw => (false, Envelope::None, 1),
+                Format::Avro(_) | Format::Protobuf(_) | Format::Raw => (false, Envelope::None, 1),
             };
             assert_eq!(shape(&settings.decode.format), shape(&inferred.format), "{value}");
         }
