@@ -25,6 +25,7 @@ use self::{
 };
 pub use self::{
     avro::{AvroEncoding, AvroSchema, AvroSettings},
+    described::{Described, describe},
     event::{EventTime, EventWindow},
     format::{CsvSettings, Envelope, Format, JsonSettings},
     lines::Lines,
@@ -39,6 +40,7 @@ mod confluent;
 mod csv;
 mod debezium;
 mod decimal;
+mod described;
 mod event;
 mod format;
 mod growing;

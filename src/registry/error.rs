@@ -87,7 +87,7 @@ pub(super) fn said(text: &str) -> String {
 }
 
 /// TLS was spoken, and one side does not trust the other: waiting does not mend that.
-fn is_about_certificates(error: &dyn Error) -> bool {
+fn is_about_certificates(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(cause) = next {
         let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);

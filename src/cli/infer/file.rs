@@ -188,6 +188,20 @@ pub(super) fn source(brokers: &[String], topic: &str) -> String {
     text
 }
 
+/// `[registry]`, where there is one.
+pub(super) fn registry(urls: &[String], user: Option<&str>) -> String {
+    let mut text = String::new();
+    if !urls.is_empty() {
+        text.push_str("\n[registry]\n");
+        push_key(&mut text, "url", urls.to_vec());
+    }
+    if let Some(user) = user {
+        push_key(&mut text, "user", user);
+        text.push_str("password = \"${ALLUVIUM_REGISTRY_PASSWORD}\"\n");
+    }
+    text
+}
+
 pub(super) fn rest(model: &str, lake: &str, topic: &str) -> String {
     let mut text = "\n[model]\n".to_owned();
     push_key(&mut text, "path", model);
@@ -245,8 +259,8 @@ mod tests {
 
     fn parsed(inferred: &Inferred) -> Settings {
         let columns = columns(inferred);
-        let text =
-            source(&["b:1".into()], "_t") + &format(inferred) + &fields(inferred, &columns) + &rest("m", "l", "_t");
+        let text = [source(&["b:1".into()], "_t"), format(inferred), fields(inferred, &columns), rest("m", "l", "_t")]
+            .concat();
         config::parse(&text, |_| None).unwrap_or_else(|faults| panic!("{faults:?}\n{text}"))
     }
 

@@ -7,9 +7,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use self::{schema::Types, wire::Wire};
+use self::{
+    schema::Types,
+    wire::{Broken, Wire},
+};
 use super::{
     Envelope, Reader, confluent,
+    described::Described,
     plan::Plan,
     refusal::Refusal,
     schemas::{Lesson, Schemas},
@@ -21,6 +25,7 @@ use crate::record::{Reason, Schema};
 mod canonical;
 mod compile;
 mod defaults;
+mod describe;
 mod program;
 mod schema;
 mod skip;
@@ -29,7 +34,6 @@ mod tests;
 mod wire;
 
 pub(super) use self::program::Program;
-use self::wire::Broken;
 
 /// How records in Avro are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +63,12 @@ impl AvroSchema {
     /// The schema of the last of these texts; the others are what it may name.
     pub fn parse<'t>(texts: impl IntoIterator<Item = &'t str>) -> Result<Self, String> {
         Types::parse(texts).map(|types| Self(Arc::new(types)))
+    }
+
+    /// What it says of a record's fields.
+    #[must_use]
+    pub fn describe(&self) -> Vec<Described> {
+        describe::describe(&self.0)
     }
 
     /// By which a record in the single-object encoding names it.

@@ -19,7 +19,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub(super) struct Program {
+pub(in crate::decode) struct Program {
     pub(super) root: Step,
     pub(super) skips: Skips,
     pub(super) misfits: Vec<Misfit>,

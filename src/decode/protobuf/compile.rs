@@ -12,9 +12,9 @@ use crate::decode::{
     target::{Target, float},
 };
 
-const TIMESTAMP: &str = "google.protobuf.Timestamp";
+pub(super) const TIMESTAMP: &str = "google.protobuf.Timestamp";
 /// Messages that stand for one value that may be absent.
-const WRAPPERS: [&str; 9] = [
+pub(super) const WRAPPERS: [&str; 9] = [
     "google.protobuf.DoubleValue",
     "google.protobuf.FloatValue",
     "google.protobuf.Int64Value",
@@ -28,13 +28,13 @@ const WRAPPERS: [&str; 9] = [
 
 pub(super) fn compile(message: &MessageDescriptor, root: &Node) -> Program {
     let mut program = Program::default();
-    program.message(message.fields(), root);
+    program.add(message.fields(), root);
     program
 }
 
 impl Program {
     /// Adds a message; goes no deeper than the declared paths.
-    fn message(&mut self, fields: impl Iterator<Item = FieldDescriptor>, node: &Node) -> usize {
+    fn add(&mut self, fields: impl Iterator<Item = FieldDescriptor>, node: &Node) -> usize {
         let index = self.messages.len();
         // Its place is taken before those within it are added.
         self.messages.push(Message::new(Vec::new(), Vec::new()));
@@ -73,17 +73,17 @@ impl Program {
             return (Step::Repeated, Target::whole(node));
         }
         let Kind::Message(message) = field.kind() else {
-            return (Step::Leaf(self.leaf(&field.kind())), Target::whole(node));
+            return (Step::Leaf(self.leaf_of(&field.kind())), Target::whole(node));
         };
         let is_value = node.below.is_empty();
         match message.full_name() {
             TIMESTAMP if is_value => (Step::Timestamp, Target::whole(node)),
             name if is_value && WRAPPERS.contains(&name) => match message.get_field(1) {
-                Some(value) => (Step::Wrapper(self.leaf(&value.kind())), Target::whole(node)),
+                Some(value) => (Step::Wrapper(self.leaf_of(&value.kind())), Target::whole(node)),
                 None => (Step::Repeated, Target::whole(node)),
             },
             _ => {
-                let inside = self.message(message.fields(), node);
+                let inside = self.add(message.fields(), node);
                 let step = if field.is_group() { Step::Group(inside) } else { Step::Message(inside) };
                 (step, Target::outside(node))
             }
@@ -107,7 +107,7 @@ impl Program {
         Step::Map(entries)
     }
 
-    fn leaf(&mut self, kind: &Kind) -> Leaf {
+    fn leaf_of(&mut self, kind: &Kind) -> Leaf {
         match kind {
             Kind::Double => Leaf::Double,
             Kind::Float => Leaf::Float,

@@ -16,6 +16,7 @@ use protox::{
 use self::program::Program;
 use super::{
     Envelope, Reader, confluent,
+    described::Described,
     plan::Plan,
     refusal::Refusal,
     schemas::{Lesson, Schemas},
@@ -25,6 +26,7 @@ use super::{
 use crate::record::{Reason, Schema};
 
 mod compile;
+mod describe;
 mod program;
 #[cfg(test)]
 mod tests;
@@ -64,6 +66,20 @@ impl ProtobufSchema {
     }
 }
 
+/// What a schema of the registry says of a message's fields; of its first message if none is named.
+pub(super) fn describe(schema: &Schema, message: Option<&str>) -> Result<Vec<Described>, String> {
+    let (pool, file) = compiled(&schema.text, imports(schema))?;
+    let found = match message {
+        Some(name) => pool.get_message_by_name(name),
+        None => file.messages().next(),
+    };
+    found.map(|message| describe::describe(&message)).ok_or_else(|| "it has no such message".to_owned())
+}
+
+fn imports(schema: &Schema) -> HashMap<String, String> {
+    schema.imports.iter().map(|import| (import.name.clone(), import.text.clone())).collect()
+}
+
 /// The format, with what can be worked out before there are records.
 #[derive(Debug)]
 pub(super) struct Protobuf {
@@ -97,8 +113,7 @@ impl Protobuf {
     }
 
     pub(super) fn learn(&self, schema: &Schema) -> Lesson {
-        let imports = schema.imports.iter().map(|import| (import.name.clone(), import.text.clone())).collect();
-        match compiled(&schema.text, imports) {
+        match compiled(&schema.text, imports(schema)) {
             Ok((_, file)) => Lesson::Protobuf(Messages::of(file.messages(), &self.root)),
             Err(why) => Lesson::Unusable(why),
         }

@@ -347,8 +347,6 @@ fn a_descriptor_set_is_as_good_as_its_text() {
 
 #[test]
 fn a_registrys_records_are_read_by_the_message_they_name() {
-    let settings =
-        |message: Option<&str>| ProtobufSettings { framed: true, schema: None, message: message.map(str::to_owned) };
     let main = "syntax = \"proto3\"; package shop; import \"money.proto\"; \
                 message A { map<string, int32> m = 1; message B { shop.Money price = 1; } } message C { int32 x = 1; }";
     let money = "syntax = \"proto3\"; package shop; message Money { int64 cents = 1; }";
