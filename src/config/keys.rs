@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::{
     broker::{GroupProtocol, Start},
+    decode::Envelope,
     lake::{Compression, PartitionBy},
     model::Backend,
     record::{FieldKind, TimestampFormat},
@@ -139,6 +140,41 @@ pub(super) const WORKER: Key = Key::new(
 
 pub(super) const FORMAT: Key =
     Key::new("format", "type", Choice(&words(&FORMATS)), Value("json"), "how a record's value is written");
+pub(super) const LINES: Key = Key::new(
+    "format",
+    "lines",
+    Flag,
+    Value("false"),
+    "whether a value may be several lines, each a row; if one can't be a row, the record is a reject",
+);
+pub(super) const ENVELOPE: Key = Key::new(
+    "format",
+    "envelope",
+    Choice(&words(&ENVELOPES)),
+    Value("none"),
+    "what is around the fields; with `debezium` paths begin in `after`, those with `@` before them in the envelope",
+);
+pub(super) const COLUMNS: Key = Key::new(
+    "format",
+    "columns",
+    Text("the columns' names in order, with commas between them, or a list"),
+    Rule("the fields, in their order"),
+    "what stands in a row of CSV; a field is read from the column that its path names",
+);
+pub(super) const DELIMITER: Key = Key::new(
+    "format",
+    "delimiter",
+    Text("one ASCII character, such as `;` or a tab"),
+    Value(","),
+    "what parts the columns of CSV",
+);
+pub(super) const NULLS: Key = Key::new(
+    "format",
+    "nulls",
+    Text("a text, or a list of them"),
+    Rule("the empty text"),
+    "what stands for null in CSV; what is quoted never does",
+);
 
 pub(super) const NAME: Key = Key::new(
     "fields",
@@ -332,6 +368,11 @@ pub const KEYS: &[Key] = &[
     HANDOVER,
     WORKER,
     FORMAT,
+    LINES,
+    ENVELOPE,
+    COLUMNS,
+    DELIMITER,
+    NULLS,
     NAME,
     TYPE,
     NULLABLE,
@@ -369,12 +410,16 @@ pub const KEYS: &[Key] = &[
 /// The table that is written once for each column.
 pub(super) const FIELDS: &str = "fields";
 
-pub(super) const FORMATS: [(&str, FormatName); 2] = [("json", FormatName::Json), ("raw", FormatName::Raw)];
+pub(super) const FORMATS: [(&str, FormatName); 3] =
+    [("json", FormatName::Json), ("csv", FormatName::Csv), ("raw", FormatName::Raw)];
+
+pub(super) const ENVELOPES: [(&str, Envelope); 2] = [("none", Envelope::None), ("debezium", Envelope::Debezium)];
 
 /// What is written; the format's settings are read by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FormatName {
     Json,
+    Csv,
     Raw,
 }
 

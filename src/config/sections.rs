@@ -25,10 +25,10 @@ use crate::{
 pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let (source, topics, sharing) = source(&mut reader.section("source"));
     let fields = fields::declared(reader);
-    let format = format::format(&mut reader.section("format"), &fields);
     let event_time = fields::event_time(&mut reader.section("event_time"), &fields);
     let (model, model_refresh) = model(&mut reader.section("model"));
     let limits = limits(&mut reader.section("limits"));
+    let format = format::format(&mut reader.section("format"), &fields, limits.segment_hours_max);
     let (lake, flows) = lake(&mut reader.section("lake"), limits.segment_hours_max, &topics);
     let metrics = reader.section("metrics").read_or(&keys::LISTEN, None, |given| address(given).map(Some));
 

@@ -58,6 +58,10 @@ impl Columns {
         self.columns.iter_mut().zip(row).try_for_each(|(column, slot)| column.push(slot))
     }
 
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
     pub(super) fn finish(mut self, schema: SchemaRef) -> Result<RecordBatch, DecodeError> {
         let columns = self.columns.iter_mut().map(Column::finish).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));

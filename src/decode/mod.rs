@@ -9,22 +9,31 @@
 use arrow::{datatypes::SchemaRef, error::ArrowError};
 
 use self::{
-    columns::Columns,
-    json::Json,
+    csv::{Csv, CsvReader},
+    event::Events,
+    growing::Growing,
+    json::{Json, JsonReader},
     plan::Plan,
     raw::RawReader,
-    refusal::{Refusal, utc},
+    refusal::Refusal,
     slot::Slot,
 };
 pub use self::{
-    format::{Format, JsonSettings},
+    event::{EventTime, EventWindow},
+    format::{CsvSettings, Envelope, Format, JsonSettings},
+    lines::Lines,
     schemas::Schemas,
 };
-use crate::record::{Decoded, Field, FieldKind, Record, Reject, Rows, TimestampFormat};
+use crate::record::{Decoded, Field, Record};
 
 mod columns;
+mod csv;
+mod debezium;
+mod event;
 mod format;
+mod growing;
 mod json;
+mod lines;
 mod plan;
 mod raw;
 mod refusal;
@@ -47,24 +56,6 @@ pub struct DecodeSettings {
     pub record_bytes_max: usize,
 }
 
-/// What tells a record's event time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventTime {
-    /// The timestamp that the broker keeps with the record.
-    Broker,
-    /// The index of a timestamp field; its absence is a reject.
-    Field(usize),
-}
-
-/// The event times that are believed, so that a broken clock upstream can't scatter files over the centuries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EventWindow {
-    /// Milliseconds since 1970, UTC.
-    pub earliest_ms: i64,
-    /// How far ahead of now an event may lie.
-    pub ahead_ms: i64,
-}
-
 /// A batch that can't be decoded at all; no record's bytes lead here, unless there are too many of them.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
@@ -83,6 +74,7 @@ pub enum DecodeError {
 pub struct Decoder {
     plan: Plan,
     form: Form,
+    lines: Option<Lines>,
     schema: SchemaRef,
     event_time: EventTime,
     window: EventWindow,
@@ -93,6 +85,7 @@ pub struct Decoder {
 #[derive(Debug)]
 enum Form {
     Json(Json),
+    Csv(Csv),
     Raw,
 }
 
@@ -101,48 +94,28 @@ trait Reader<'a> {
     /// Reads the whole of a value; after a refusal the slots hold nothing of meaning.
     fn read(&mut self, bytes: &'a [u8]) -> Result<(), Refusal>;
 
-    /// What was read last, a slot for each declared field in the order declared.
+    /// What was read last: a slot for each declared field in the order declared, then those that the plan asks for beside.
     fn slots(&mut self) -> &mut [Slot<'a>];
-}
 
-/// Where a row's event time comes from.
-#[derive(Clone, Copy, Debug)]
-enum EventSource {
-    Broker,
-    Field { index: usize, units_per_ms: i64 },
-}
-
-/// The event window as of now.
-#[derive(Debug)]
-struct Window {
-    earliest_ms: i64,
-    latest_ms: i64,
-    /// For people; once a batch, because every reject may need it.
-    shown: String,
-}
-
-impl Window {
-    fn at(now_ms: i64, EventWindow { earliest_ms, ahead_ms }: EventWindow) -> Self {
-        let latest_ms = now_ms.saturating_add(ahead_ms);
-        Self { earliest_ms, latest_ms, shown: format!("{} to {}", utc(earliest_ms), utc(latest_ms)) }
-    }
-
-    fn contains(&self, ms: i64) -> bool {
-        self.earliest_ms <= ms && ms <= self.latest_ms
+    /// The first line of a value of several, with its line break or without, and what follows; neither is lost.
+    fn line(&self, bytes: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        lines::split(bytes)
     }
 }
 
 impl Decoder {
     #[must_use]
     pub fn new(settings: &DecodeSettings) -> Self {
-        let plan = Plan::new(&settings.fields, settings.event_time);
+        let plan = Plan::new(&settings.fields, settings.event_time, settings.format.envelope());
         let form = match &settings.format {
-            Format::Json(JsonSettings {}) => Form::Json(Json::new(&plan)),
+            Format::Json(_) => Form::Json(Json::new(&plan)),
+            Format::Csv(csv) => Form::Csv(Csv::new(csv, &settings.fields)),
             Format::Raw => Form::Raw,
         };
         Self {
             plan,
             form,
+            lines: settings.format.lines(),
             schema: columns::schema(&settings.fields),
             event_time: settings.event_time,
             window: settings.window,
@@ -156,15 +129,22 @@ impl Decoder {
         self.schema.clone()
     }
 
+    /// Whether a record may be several rows, which are numbered then.
+    #[must_use]
+    pub fn is_numbered(&self) -> bool {
+        self.lines.is_some()
+    }
+
     /// As [`Self::decode_with`], for records that need no schema.
     pub fn decode(&self, records: &[Record], now_ms: i64) -> Result<Decoded, DecodeError> {
         self.decode_with(records, &Schemas::default(), now_ms)
     }
 
-    /// Every record ends up either in the rows or in the rejects, both in the order of the batch.
+    /// Every record ends up either in the rows, in the rejects or in what is filtered, all in the order of the batch.
     pub fn decode_with(&self, records: &[Record], _known: &Schemas, now_ms: i64) -> Result<Decoded, DecodeError> {
         match &self.form {
-            Form::Json(json) => self.batch(json.reader(&self.plan), records, now_ms),
+            Form::Json(json) => self.batch(JsonReader::new(json, &self.plan), records, now_ms),
+            Form::Csv(csv) => self.batch(CsvReader::new(csv, &self.plan), records, now_ms),
             Form::Raw => self.batch(RawReader::new(&self.plan), records, now_ms),
         }
     }
@@ -177,80 +157,47 @@ impl Decoder {
     ) -> Result<Decoded, DecodeError> {
         let too_many = |_| DecodeError::TooManyRecords { records: records.len() };
         let sources = 0..u32::try_from(records.len()).map_err(too_many)?;
-        let event = self.event_source()?;
-        let window = Window::at(now_ms, self.window);
-        let mut columns = Columns::new(self.plan.kinds(), records.len());
-        let (mut source, mut event_times) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
-        let mut rejects = Vec::new();
+        let mut growing = Growing::new(&self.plan, self.events(now_ms)?, records.len());
         for (index, record) in sources.zip(records) {
-            match self.row(record, &mut reader, event, &window) {
-                Ok(event_ms) => {
-                    columns.push(reader.slots())?;
-                    source.push(index);
-                    event_times.push(event_ms);
-                }
-                Err(refusal) => rejects.push(reject(index, record, refusal, &window)),
+            match (self.bytes(record), self.lines) {
+                (Ok(bytes), None) => growing.take(index, record, bytes, &mut reader)?,
+                (Ok(bytes), Some(lines)) => lines.take(&mut growing, index, record, bytes, &mut reader)?,
+                (Err(NoBytes::Filtered), _) => growing.filter(index),
+                (Err(NoBytes::Refused(refusal)), _) => growing.refuse(index, record, refusal),
             }
         }
-        let columns = columns.finish(self.schema())?;
-        Ok(Decoded { rows: Rows { columns, source, event_ms: event_times }, rejects })
+        growing.finish(self.schema())
     }
 
-    fn event_source(&self) -> Result<EventSource, DecodeError> {
-        let EventTime::Field(index) = self.event_time else { return Ok(EventSource::Broker) };
-        match self.plan.kind(index) {
-            Some(FieldKind::Timestamp(TimestampFormat::Nanoseconds)) => {
-                Ok(EventSource::Field { index, units_per_ms: 1_000_000 })
-            }
-            Some(FieldKind::Timestamp(_)) => Ok(EventSource::Field { index, units_per_ms: 1_000 }),
-            _ => Err(DecodeError::EventField { index }),
-        }
-    }
-
-    /// Makes the record a row in the reader's slots, and tells its event time.
-    #[inline]
-    fn row<'a>(
-        &self,
-        record: &'a Record,
-        reader: &mut impl Reader<'a>,
-        event: EventSource,
-        window: &Window,
-    ) -> Result<i64, Refusal> {
-        reader.read(self.bytes(record)?)?;
-        let slots = reader.slots();
-        self.plan.settle(slots)?;
-        let event_ms = event_ms(event, record, slots);
-        if window.contains(event_ms) { Ok(event_ms) } else { Err(Refusal::event_time(event_ms, window)) }
+    fn events(&self, now_ms: i64) -> Result<Events, DecodeError> {
+        let kind = match self.event_time {
+            EventTime::Broker => None,
+            EventTime::Field(index) => self.plan.kind(index),
+        };
+        Events::new(self.event_time, kind, self.window, now_ms)
     }
 
     #[inline]
-    fn bytes<'a>(&self, record: &'a Record) -> Result<&'a [u8], Refusal> {
+    fn bytes<'a>(&self, record: &'a Record) -> Result<&'a [u8], NoBytes> {
         match record.value.as_deref() {
-            None => Err(Refusal::tombstone()),
-            Some([]) => Err(Refusal::empty()),
+            None => Err(if self.plan.takes_tombstones() { NoBytes::Filtered } else { Refusal::tombstone().into() }),
+            Some([]) => Err(Refusal::empty().into()),
             Some(value) if value.len() > self.record_bytes_max => {
-                Err(Refusal::too_large(value.len(), self.record_bytes_max))
+                Err(Refusal::too_large(value.len(), self.record_bytes_max).into())
             }
             Some(value) => Ok(value),
         }
     }
 }
 
-#[inline]
-fn event_ms(event: EventSource, record: &Record, slots: &[Slot<'_>]) -> i64 {
-    match event {
-        EventSource::Broker => record.timestamp_ms,
-        EventSource::Field { index, units_per_ms } => match slots.get(index) {
-            Some(Slot::Int(time)) => time.div_euclid(units_per_ms),
-            // A required timestamp is always settled; were it not, this lies outside any window.
-            _ => i64::MIN,
-        },
-    }
+/// Why there is nothing to read of a record.
+enum NoBytes {
+    Filtered,
+    Refused(Refusal),
 }
 
-fn reject(source: u32, record: &Record, refusal: Refusal, window: &Window) -> Reject {
-    let Refusal { reason, detail } = refusal;
-    let dated = window.contains(record.timestamp_ms);
-    let event_ms = if dated { record.timestamp_ms } else { window.earliest_ms };
-    Reject { source, reason, detail, event_ms, dated }
+impl From<Refusal> for NoBytes {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }

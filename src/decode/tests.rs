@@ -14,7 +14,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::record::{Reason, TimestampFormat::*};
+use crate::record::{FieldKind, Reason, TimestampFormat::*};
+
+mod formats;
 
 /// 2026-11-21T07:00:00Z
 const NOW_MS: i64 = 1_795_244_400_000;
@@ -409,15 +411,6 @@ fn an_absent_slot_does_not_keep_the_last_records_value() {
 }
 
 #[test]
-fn a_raw_value_is_the_one_field_as_it_is() {
-    let settings = DecodeSettings { format: Format::Raw, ..settings(vec![field("text", FieldKind::String)]) };
-    let decoder = Decoder::new(&settings);
-    assert_eq!(fate(&decoder, " {\"a\":1}\n"), Ok(" {\"a\":1}\n".into()));
-    assert_eq!(fate(&decoder, b"a\xff"), Err("not_utf8: not UTF-8 from byte 2 on".into()));
-    assert_eq!(fate(&decoder, ""), Err("empty: the value has no bytes".into()));
-}
-
-#[test]
 fn nesting_can_not_exhaust_the_stack() {
     const DEEP: usize = 1_000_000;
     let fields = vec![nullable("a.b", FieldKind::Int64)];
@@ -533,6 +526,7 @@ fn read_back(outcome: &Decoded) -> Vec<Row> {
 fn assert_whole(outcome: &Decoded, records: usize) {
     let rows = &outcome.rows;
     let rejected: Vec<u32> = outcome.rejects.iter().map(|reject| reject.source).collect();
+    assert!(outcome.filtered.is_empty() && rows.row.is_empty());
     assert!(rows.source.is_sorted_by(|a, b| a < b) && rejected.is_sorted_by(|a, b| a < b));
     let mut all = [rows.source.as_slice(), &rejected].concat();
     all.sort_unstable();

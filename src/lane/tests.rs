@@ -47,7 +47,7 @@ async fn works(version: u32, record_bytes_max: usize) -> Arc<Works> {
         segment_hours_max: 1,
     };
     let reference = ModelRef { version, ..model.reference() };
-    let layout = Layout::new(&lake, &decoder.schema(), model.classes(), reference).unwrap();
+    let layout = Layout::new(&lake, &decoder.schema(), decoder.is_numbered(), model.classes(), reference).unwrap();
     let scorer = model.scorer(&decoder.schema()).unwrap();
     Arc::new(Works { decoder, scorer, layout: Arc::new(layout) })
 }

@@ -30,10 +30,6 @@ impl Json {
         let (root, nodes) = Node::tree(plan.paths());
         Self { root, nodes }
     }
-
-    pub(super) fn reader<'a>(&'a self, plan: &'a Plan) -> JsonReader<'a> {
-        JsonReader { root: &self.root, plan, values: Values::new(plan.slots(), self.nodes) }
-    }
 }
 
 /// Reads the records of one batch.
@@ -42,6 +38,12 @@ pub(super) struct JsonReader<'a> {
     root: &'a Node,
     plan: &'a Plan,
     values: Values<'a>,
+}
+
+impl<'a> JsonReader<'a> {
+    pub(super) fn new(json: &'a Json, plan: &'a Plan) -> Self {
+        Self { root: &json.root, plan, values: Values::new(plan.slots(), json.nodes) }
+    }
 }
 
 impl<'a> Reader<'a> for JsonReader<'a> {
