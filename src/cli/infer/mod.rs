@@ -209,7 +209,7 @@ impl Infer {
         let deadline = Instant::now() + Duration::from_secs(self.seconds);
         let broker = Broker::connect(&self.brokers, LIMITS).await?;
         let numbers = broker.partitions(&self.topic).await?;
-        let open = stream::iter(&numbers).map(|number| extent(&broker, &self.topic, *number));
+        let open = stream::iter(numbers.clone()).map(|number| extent(&broker, &self.topic, number));
         let extents: Vec<_> = open.buffered(PARTITIONS_ASKED_MAX).try_collect().await?;
         let shares =
             shares(&extents.iter().map(|(_, from, to)| to.abs_diff(*from)).collect::<Vec<_>>(), self.records.into());
