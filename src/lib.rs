@@ -15,8 +15,10 @@ pub mod lane;
 
 pub mod broker;
 pub mod decode;
+pub mod infer;
 pub mod lake;
 pub mod model;
+pub mod registry;
 
 pub mod table;
 

@@ -23,6 +23,7 @@ use crate::{
     lane::{Cpu, FetchSettings, Limits, Memory, Tally},
     model::{self, ModelError},
     offset::{LaneId, OffsetRange},
+    registry,
 };
 
 pub mod doctor;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub sharing: Sharing,
     pub broker: broker::BrokerLimits,
     pub decode: decode::DecodeSettings,
+    /// Where schemas are asked for, if anywhere.
+    pub registry: Option<registry::RegistrySettings>,
     pub model: model::ModelSettings,
     /// How often a stream looks for a newly promoted version, if it runs the champion.
     pub model_refresh: Duration,
@@ -103,6 +106,8 @@ pub enum PipelineError {
     Lake(#[from] LakeError),
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Registry(#[from] registry::RegistryError),
     #[error("can't start the threads that work on batches: {0}; lower `cpu_threads` under [limits]")]
     Threads(std::io::Error),
     #[error("the model does not fit the declared fields: {0}")]

@@ -9,6 +9,7 @@ pub mod parts;
 pub mod program;
 pub mod proof;
 pub mod proxy;
+pub mod registry;
 pub mod s3;
 pub mod scripted;
 pub mod stage;
