@@ -1,16 +1,21 @@
 //! `alluvium produce`, from its options to what a topic holds.
 
-use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use alluvium::{
     broker::Partition,
     config,
-    decode::Decoder,
+    decode::{self, AvroEncoding, AvroSchema, AvroSettings, CsvSettings, DecodeSettings, Decoder, Envelope},
     record::{Reason, Record},
     simulate::{
         Disorder, Source,
         corruption::{Corruption, Spoiled},
-        encoding::Encoding,
+        encoding::{Encoding, Format, describe},
         feed::{self, Feed, Key, Sent, Stamps},
     },
 };
@@ -117,10 +122,10 @@ fn json(record: &Record) -> serde_json::Value {
     serde_json::from_slice(record.value.as_ref().unwrap()).unwrap()
 }
 
-/// What a broken record is rejected for.
-fn reason(kind: Spoiled) -> Reason {
+/// What a broken record is rejected for; `unreadable` is the format's own reason.
+fn reason(kind: Spoiled, unreadable: Reason) -> Reason {
     match kind {
-        Spoiled::Truncated | Spoiled::NotJson => Reason::NotJson,
+        Spoiled::Truncated | Spoiled::NotJson => unreadable,
         Spoiled::WrongType => Reason::WrongType,
         Spoiled::MissingField => Reason::MissingField,
         Spoiled::Nan => Reason::NotANumber,
@@ -129,30 +134,60 @@ fn reason(kind: Spoiled) -> Reason {
     }
 }
 
+/// Each format of a source, how a pipeline reads it, and the reason for what can't be read at all.
+fn formats(source: Source) -> [(Encoding, decode::Format, Reason); 3] {
+    let described = |format| describe(format, source, false).records;
+    let columns = described(Format::Csv).split(',').map(str::to_owned).collect();
+    let csv = CsvSettings { columns: Some(columns), ..CsvSettings::default() };
+    let schema = AvroSchema::parse([described(Format::Avro).as_str()]).unwrap();
+    let avro =
+        AvroSettings { encoding: AvroEncoding::SingleObject(vec![schema]), reader: None, envelope: Envelope::None };
+    [
+        (Encoding::json(false), decode::Format::default(), Reason::NotJson),
+        (Encoding::csv(false), decode::Format::Csv(csv), Reason::NotCsv),
+        (Encoding::avro(source, false).unwrap(), decode::Format::Avro(avro), Reason::NotAvro),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_record_is_rejected_for_the_reason_that_it_is_named_for() {
     let stage = Stage::new(1).await;
     for (source, pipeline) in pipelines() {
-        let path = format!("{}/pipelines/{pipeline}.toml", env!("CARGO_MANIFEST_DIR"));
-        let settings = config::parse(&fs::read_to_string(path).unwrap(), |_| None).unwrap();
-        let decoder = Decoder::new(&settings.decode);
-        for kind in Spoiled::ALL {
-            let count = if kind == Spoiled::Oversized { 3 } else { 60 };
-            let corruption: Corruption = format!("{}=100%", kind.name()).parse().unwrap();
-            let topic_name = format!("{pipeline}-{}", kind.name());
-            let feed = Feed { topic: topic_name.clone(), source, count, corruption, ..Feed::default() };
-            send(&stage, &feed, 1).await;
-            let mut records = topic(&stage, &topic_name).await.remove(0);
-            for record in &mut records {
-                record.timestamp_ms = NOW_MS;
+        for (encoding, format, unreadable) in formats(source) {
+            let decoder = Decoder::new(&DecodeSettings { format, ..shipped(pipeline) });
+            let mut tried = 0;
+            for kind in Spoiled::ALL {
+                let count = if kind == Spoiled::Oversized { 3 } else { 60 };
+                let corruption: Corruption = format!("{}=100%", kind.name()).parse().unwrap();
+                let name = format!("{pipeline}-{:?}-{}", encoding.format, kind.name());
+                let encoding = encoding.clone();
+                let feed = Feed { topic: name.clone(), source, count, corruption, encoding, ..Feed::default() };
+                if feed.check().is_err() {
+                    continue;
+                }
+                tried += 1;
+                send(&stage, &feed, 1).await;
+                let mut records = topic(&stage, &name).await.remove(0);
+                records.iter_mut().for_each(|record| record.timestamp_ms = NOW_MS);
+                let outcome = decoder.decode(&records, NOW_MS).unwrap();
+                assert_eq!(outcome.rejects.len() as u64, count, "{name}: all are rejects");
+                for reject in outcome.rejects {
+                    assert_eq!(reject.reason, reason(kind, unreadable), "{name}: {}", reject.detail);
+                }
             }
-            let outcome = decoder.decode(&records, NOW_MS).unwrap();
-            assert_eq!(outcome.rejects.len() as u64, count, "{topic_name}: all are rejects");
-            for reject in outcome.rejects {
-                assert_eq!(reject.reason, reason(kind), "{topic_name}: {}", reject.detail);
-            }
+            let possible = match (encoding.format, source) {
+                (Format::Avro, Source::Posts) => 4,
+                (Format::Csv, Source::Posts) | (Format::Avro, _) => 5,
+                (Format::Json | Format::Csv, _) => 7,
+            };
+            assert_eq!(tried, possible, "{pipeline} {:?}", encoding.format);
         }
     }
+}
+
+fn shipped(pipeline: &str) -> DecodeSettings {
+    let path = format!("{}/pipelines/{pipeline}.toml", env!("CARGO_MANIFEST_DIR"));
+    config::parse(&fs::read_to_string(path).unwrap(), |_| None).unwrap().decode
 }
 
 fn pipelines() -> [(Source, &'static str); 5] {
@@ -170,7 +205,7 @@ async fn a_time_at_a_rate_is_a_number_of_records_and_without_one_it_ends_by_itse
     let stage = Stage::new(1).await;
     let paced = ["--source", "iris", "--partitions", "3", "--rate", "1000..3000/1s", "--for", "1s"];
     produce(&stage, "paced", &paced).await.assert_told(0, &["sent 2,000 of 2,000 records", "to 3 partitions"]);
-    let free = produce(&stage, "free", &["--source", "iris", "--partitions", "1", "--for", "300ms"]).await;
+    let free = produce(&stage, "free", &["--source", "iris", "--partitions", "1", "--for", "1s"]).await;
     free.assert_told(0, &["sent ", " records ("]);
     assert!(!topic(&stage, "free").await[0].is_empty());
 }
@@ -368,4 +403,46 @@ async fn a_table_in_a_bucket_is_played_as_one_here() {
     ended(program.spawn().unwrap()).await.assert_told(0, &["sent 4 records"]);
     let keys: Vec<_> = topic(&stage, "far").await.remove(0).into_iter().map(|record| record.key.unwrap()).collect();
     assert_eq!(keys, [b"1", b"2", b"3", b"4"]);
+}
+
+/// A registry that numbers what it is given, from 7 on, and keeps it.
+async fn registry() -> (String, Arc<Mutex<Vec<(String, String)>>>) {
+    let known = Arc::new(Mutex::new(Vec::new()));
+    let keep = {
+        let known = Arc::clone(&known);
+        move |subject: axum::extract::Path<String>, body: String| async move {
+            let mut known = known.lock().unwrap();
+            known.push((subject.0, body));
+            format!("{{\"id\":{}}}", known.len() + 6)
+        }
+    };
+    let router = axum::Router::new().route("/subjects/{subject}/versions", axum::routing::post(keep));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, known)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_gives_the_schemas_their_numbers() {
+    let (stage, (url, known)) = (Stage::new(1).await, registry().await);
+    let arguments = ["--source", "sensors", "--count", "20", "--partitions", "1", "--truth", "--format", "avro"];
+    let ran = produce(&stage, "sensors", &[arguments.as_slice(), &["--registry", &url]].concat()).await;
+    ran.assert_told(0, &["sent 20 of 20 records"]);
+    for (name, id) in [("sensors", 7), ("sensors.truth", 8)] {
+        let records = topic(&stage, name).await.remove(0);
+        assert_eq!(records.len(), 20);
+        assert!(records.iter().all(|record| record.value.as_ref().unwrap().starts_with(&[0, 0, 0, 0, id])), "{name}");
+    }
+    let known = std::mem::take(&mut *known.lock().unwrap());
+    let described = describe(Format::Avro, Source::Sensors, false);
+    for ((subject, body), (wanted, schema)) in
+        known.iter().zip([("sensors-value", described.records), ("sensors.truth-value", described.labels)])
+    {
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!((subject.as_str(), body["schema"].as_str()), (wanted, Some(schema.as_str())));
+    }
+    assert_eq!(known.len(), 2);
+    let csv = ["--source", "sensors", "--format", "csv", "--registry", &url];
+    produce(&stage, "sensors", &csv).await.assert_refused(2, &["--registry goes with --format avro"]);
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Produce, Usage, connect, summary, watched};
+use super::{Exit, Produce, Usage, connect, registry::register, summary, watched};
 use crate::{
     simulate::{
         feed::Sent,
@@ -21,10 +21,15 @@ impl Produce {
         if self.time.is_some() {
             return Err(Usage("--for goes with --source; use --count to send a part of the files".to_owned()).into());
         }
-        let playback = self.playback().await?;
+        let registry = self.registry.open(self.format)?;
+        let mut playback = self.playback().await?;
         if self.show_schema {
             println!("{}", playback.described());
             return Ok(Exit::Done);
+        }
+        if let Some(registry) = &registry {
+            let id = register(registry, self.topic.name(), playback.described()).await?;
+            playback.register(id);
         }
         let broker = connect(&self.topic.brokers).await?;
         let partitions = self.topic.open(&broker).await?;

@@ -1,6 +1,7 @@
 //! `alluvium produce`: records for a topic, simulated or from files.
 
 mod file;
+mod registry;
 mod simulated;
 mod topic;
 
@@ -11,7 +12,7 @@ use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::simulated::feed_with_bar;
-use self::topic::Topic;
+use self::{registry::RegistryArgs, topic::Topic};
 use super::{Exit, Usage, run::Signals};
 use crate::{
     broker::{Broker, BrokerLimits, Compression},
@@ -46,6 +47,7 @@ Examples:
   alluvium produce --brokers localhost:9092 --topic weblogs --source weblogs --late 1% --out-of-order 2% \
       --duplicates 0.5% --corrupt truncated=0.5%,wrong_type=1%
   alluvium produce --source sensors --format avro --show-schema > sensors.avsc
+  alluvium produce --brokers localhost:9092 --topic sensors --source sensors --format avro --registry http://localhost:8081
   alluvium produce --brokers localhost:9092 --topic trips --file trips/2026-*.parquet --key vehicle --rate 5000
   alluvium produce --brokers localhost:9092 --topic trips --file s3://bucket/trips --pauses begun_at --speed 60 --loop
 
@@ -84,6 +86,8 @@ pub(super) struct Produce {
     simulated: SimulatedArgs,
     #[command(flatten)]
     files: FileArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 #[derive(Debug, Args)]

@@ -7,9 +7,10 @@ use clap::ValueEnum;
 use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Produce, Usage, connect, summary, watched, with_bar};
+use super::{Exit, Produce, Usage, connect, registry::register, summary, watched, with_bar};
 use crate::{
     broker::Broker,
+    registry::Registry,
     simulate::{
         Disorder, Source,
         encoding::{Encoding, Format, describe},
@@ -27,7 +28,11 @@ impl Produce {
             println!("{}", describe(self.format, source, self.simulated.with_truth).records);
             return Ok(Exit::Done);
         }
-        let feed = self.feed(source)?;
+        let registry = self.registry.open(self.format)?;
+        let mut feed = self.feed(source)?;
+        if let Some(registry) = &registry {
+            feed.encoding = registered(registry, &feed).await?;
+        }
         let broker = connect(&self.topic.brokers).await?;
         let partitions = self.topic.open(&broker).await?;
         if feed.truth_topic {
@@ -77,6 +82,16 @@ impl Produce {
             Format::Avro => Encoding::avro(source, with_truth)?,
         })
     }
+}
+
+/// The labels' schema is made known only if labels are sent.
+async fn registered(registry: &Registry, feed: &Feed) -> anyhow::Result<Encoding> {
+    let with_truth = feed.encoding.with_truth;
+    let described = describe(Format::Avro, feed.source, with_truth);
+    let records = register(registry, &feed.topic, &described.records).await?;
+    let labels =
+        if feed.truth_topic { register(registry, &feed.truth_topic_name(), &described.labels).await? } else { records };
+    Ok(Encoding::registered(with_truth, records, labels))
 }
 
 fn key(text: &str) -> Result<Key, Usage> {
