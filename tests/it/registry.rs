@@ -16,7 +16,7 @@ use crate::support::{
     lake::{numbers, places, rows, texts},
     parts,
     registry::{Apicurio, Scripted},
-    stage::{Behind, DATASET, Running, Stage, assert_clean, batch, objects, unique_topic, value},
+    stage::{DATASET, Running, Stage, assert_clean, batch, objects, unique_topic, value},
     until,
 };
 
@@ -230,7 +230,8 @@ fn file(stage: &Stage, name: &str, text: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn apicurio_s_schemas_are_read_with_their_references_and_as_they_evolve() {
     let Some(apicurio) = Apicurio::shared().await else { return };
-    let stage = Stage { topic: unique_topic(), ..Stage::new(1).await };
+    let mut stage = Stage::new(1).await;
+    stage.topic = unique_topic();
     stage.broker.create_topic(&stage.topic, 1, 1).await.unwrap();
     let (client, subject) = (apicurio.client(), format!("{}-value", stage.topic));
     let old = client.register(&subject, SchemaKind::Avro, FLOWER, &[]).await.unwrap();
@@ -321,8 +322,8 @@ async fn send_by(python: &Path, script: &str, arguments: &[&str]) {
 async fn by_python(script: &str, schema: &str, format: &str, modules: &str) {
     let Some(apicurio) = Apicurio::shared().await else { return };
     let Some(python) = parts::python_with(modules) else { return };
-    let Some(stage) = Stage::on(Behind::Embedded, 1).await else { return };
-    let stage = Stage { topic: unique_topic(), ..stage };
+    let mut stage = Stage::new(1).await;
+    stage.topic = unique_topic();
     stage.broker.create_topic(&stage.topic, 1, 1).await.unwrap();
     send_by(&python, script, &[&stage.brokers, &stage.topic, &apicurio.url(), schema]).await;
     let settings = settings(&stage, &apicurio.url(), format, "");
