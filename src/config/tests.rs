@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     broker::{BrokerLimits, GroupProtocol, GroupSettings, SourceSettings, Start},
-    decode::{AvroEncoding, CsvSettings, DecodeSettings, Envelope, EventTime, EventWindow, Format, JsonSettings, Lines},
+    decode::{
+        AvroEncoding, CsvSettings, DecodeSettings, Envelope, EventTime, EventWindow, Format, JsonSettings, Lines,
+    },
     lake::{Compression, LakeSettings, PartitionBy, Roll},
     lane::Limits,
     model::{Backend, ModelSettings},
@@ -26,11 +28,9 @@ const FULL: &str = include_str!("testdata/full.toml");
 const GROUP: &str = include_str!("testdata/group.toml");
 /// What is for another format.
 const CSV: &str = include_str!("testdata/csv.toml");
-const AVRO: &str =
-    "[format]\ntype = \"avro\"\nencoding = \"plain\"\nschema = \"src/config/testdata/flower.avsc\"\n\
+const AVRO: &str = "[format]\ntype = \"avro\"\nencoding = \"plain\"\nschema = \"src/config/testdata/flower.avsc\"\n\
      reader_schema = [\"src/config/testdata/flower.avsc\"]\nenvelope = \"debezium\"\n";
-const PROTOBUF: &str =
-    "[format]\ntype = \"protobuf\"\nencoding = \"plain\"\ndescriptor = \"src/config/testdata/flower.proto\"\n\
+const PROTOBUF: &str = "[format]\ntype = \"protobuf\"\nencoding = \"plain\"\ndescriptor = \"src/config/testdata/flower.proto\"\n\
      message = \"lab.Flower\"\n";
 const IRIS: &str = include_str!("../../pipelines/iris.toml");
 
@@ -478,7 +478,11 @@ fn a_format_s_keys_and_its_fields_must_agree() {
     let cases: [(&str, &str, &[&str]); 12] = [
         ("json", "delimiter = \";\"", &["3:13: delimiter is for csv; set type, or leave this out"]),
         ("raw", "lines = true", &["3:9: lines is for json and csv; set type, or leave this out"]),
-        ("csv", "envelope = \"debezium\"", &["3:12: envelope is for json and avro and protobuf; set type, or leave this out"]),
+        (
+            "csv",
+            "envelope = \"debezium\"",
+            &["3:12: envelope is for json and avro and protobuf; set type, or leave this out"],
+        ),
         ("csv", "delimiter = \"||\"", &[&format!("3:13: {delimiter} \"||\"")]),
         ("csv", "delimiter = \"a\"", &[&format!("3:13: {delimiter} \"a\"")]),
         ("csv", "delimiter = \" \"", &[&format!("3:13: {delimiter} \" \"")]),
@@ -534,13 +538,18 @@ fn keys_of_formats_by_schema_must_agree() {
         ("avro", "", no_registry("schema")),
         ("protobuf", "", no_registry("descriptor")),
         ("json", "encoding = \"plain\"", "3:12: encoding is for avro and protobuf; set type, or leave this out".into()),
-        ("protobuf", &format!("encoding = \"single-object\"\nmessage = \"M\"\ndescriptor = {proto}"), "3:12: single-object is for avro only".into()),
+        (
+            "protobuf",
+            &format!("encoding = \"single-object\"\nmessage = \"M\"\ndescriptor = {proto}"),
+            "3:12: single-object is for avro only".into(),
+        ),
         ("avro", "encoding = \"plain\"", "3:12: this encoding needs schema beside it".into()),
         ("protobuf", "encoding = \"plain\"", "3:12: this encoding needs descriptor beside it".into()),
         (
             "avro",
             &format!("schema = {file}"),
-            "3:10: schema is not used where records name their schema in a registry; leave it out, or set encoding".into(),
+            "3:10: schema is not used where records name their schema in a registry; leave it out, or set encoding"
+                .into(),
         ),
         ("protobuf", &format!("descriptor = {proto}"), "3:14: descriptor needs message beside it".into()),
         (

@@ -15,6 +15,7 @@ use apache_avro::{Schema, types::Value};
 use crate::support::{
     lake::{numbers, places, rows, texts},
     parts,
+    program::{run, written as written_file},
     registry::{Apicurio, Scripted},
     stage::{DATASET, Running, Stage, assert_clean, batch, objects, unique_topic, value},
     until,
@@ -219,6 +220,20 @@ async fn debezium_s_envelope_in_avro_lands_the_row_after_and_filters_deletes() {
     assert_eq!(ids(&settings).await, [1, 2]);
     assert_eq!(reasons(&settings).await, ["not_debezium"]);
     assert_clean(&settings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_asks_the_registry_too() {
+    let (stage, registry) = (Stage::new(1).await, Scripted::default());
+    let url = registry.start().await;
+    let text = stage.pipeline(stage.lake_folder("lake").to_str().unwrap(), &format!("[registry]\nurl = \"{url}\""));
+    std::fs::create_dir(stage.lake_folder("lake")).unwrap();
+    let path = written_file(&stage, &text);
+    let sound = run(["check".as_ref(), path.as_os_str()]).await;
+    sound.assert_told(0, &["ok    registry", &url]);
+    registry.refuse_with(Some(401));
+    let refused = run(["check".as_ref(), path.as_os_str()]).await;
+    refused.assert_told(1, &["FAIL  registry", "look at `user` and `password` under [registry]"]);
 }
 
 fn file(stage: &Stage, name: &str, text: &str) -> String {

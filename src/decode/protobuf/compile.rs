@@ -56,7 +56,9 @@ impl Program {
         }
         passed.retain(|field| field.containing_oneof().is_some_and(|of| has_member(&wanted, &of)));
         let nowhere = Target::Many(vec![], vec![]);
-        wanted.extend(passed.into_iter().map(|field| (field, Field::new(Step::Passed, nowhere.clone()), nowhere.clone())));
+        wanted.extend(
+            passed.into_iter().map(|field| (field, Field::new(Step::Passed, nowhere.clone()), nowhere.clone())),
+        );
         let fields = (0..wanted.len()).map(|at| (wanted[at].0.number(), rivals(&wanted, at))).collect::<Vec<_>>();
         let fields = fields.into_iter().zip(wanted).map(|((number, (others, other_messages)), (_, field, _))| Field {
             number,
