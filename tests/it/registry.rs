@@ -15,8 +15,9 @@ use apache_avro::{Schema, types::Value};
 use crate::support::{
     lake::{numbers, places, rows, texts},
     parts,
+    program::{run, written as written_file},
     registry::{Apicurio, Scripted},
-    stage::{Behind, DATASET, Running, Stage, assert_clean, batch, objects, unique_topic, value},
+    stage::{DATASET, Running, Stage, assert_clean, batch, objects, unique_topic, value},
     until,
 };
 
@@ -221,6 +222,20 @@ async fn debezium_s_envelope_in_avro_lands_the_row_after_and_filters_deletes() {
     assert_clean(&settings).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_asks_the_registry_too() {
+    let (stage, registry) = (Stage::new(1).await, Scripted::default());
+    let url = registry.start().await;
+    let text = stage.pipeline(stage.lake_folder("lake").to_str().unwrap(), &format!("[registry]\nurl = \"{url}\""));
+    std::fs::create_dir(stage.lake_folder("lake")).unwrap();
+    let path = written_file(&stage, &text);
+    let sound = run(["check".as_ref(), path.as_os_str()]).await;
+    sound.assert_told(0, &["ok    registry", &url]);
+    registry.refuse_with(Some(401));
+    let refused = run(["check".as_ref(), path.as_os_str()]).await;
+    refused.assert_told(1, &["FAIL  registry", "look at `user` and `password` under [registry]"]);
+}
+
 fn file(stage: &Stage, name: &str, text: &str) -> String {
     let path = stage.folder.path().join(name);
     std::fs::write(&path, text).unwrap();
@@ -230,7 +245,8 @@ fn file(stage: &Stage, name: &str, text: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn apicurio_s_schemas_are_read_with_their_references_and_as_they_evolve() {
     let Some(apicurio) = Apicurio::shared().await else { return };
-    let stage = Stage { topic: unique_topic(), ..Stage::new(1).await };
+    let mut stage = Stage::new(1).await;
+    stage.topic = unique_topic();
     stage.broker.create_topic(&stage.topic, 1, 1).await.unwrap();
     let (client, subject) = (apicurio.client(), format!("{}-value", stage.topic));
     let old = client.register(&subject, SchemaKind::Avro, FLOWER, &[]).await.unwrap();
@@ -321,8 +337,8 @@ async fn send_by(python: &Path, script: &str, arguments: &[&str]) {
 async fn by_python(script: &str, schema: &str, format: &str, modules: &str) {
     let Some(apicurio) = Apicurio::shared().await else { return };
     let Some(python) = parts::python_with(modules) else { return };
-    let Some(stage) = Stage::on(Behind::Embedded, 1).await else { return };
-    let stage = Stage { topic: unique_topic(), ..stage };
+    let mut stage = Stage::new(1).await;
+    stage.topic = unique_topic();
     stage.broker.create_topic(&stage.topic, 1, 1).await.unwrap();
     send_by(&python, script, &[&stage.brokers, &stage.topic, &apicurio.url(), schema]).await;
     let settings = settings(&stage, &apicurio.url(), format, "");
