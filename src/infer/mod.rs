@@ -104,8 +104,8 @@ impl Inferred {
             window: EventWindow { earliest_ms: i64::MIN, ahead_ms: i64::MAX },
             record_bytes_max: usize::MAX,
         });
-        let decoded = decoder.decode(records, 0)?;
-        Ok(decoded.rejects.into_iter().fold(BTreeMap::new(), |mut by_reason, reject| {
+        let rejects = decoder.decode(records, 0)?.rejects;
+        Ok(rejects.into_iter().fold(BTreeMap::new(), |mut by_reason, reject| {
             *by_reason.entry(reject.reason).or_insert(0) += 1;
             by_reason
         }))
