@@ -20,7 +20,7 @@ use crate::{
     broker::{self, Broker, BrokerError, GroupSettings, GroupStatus, Member, TopicPartition},
     decode,
     lake::{self, LakeError, Ledger, Store},
-    lane::{Cpu, FetchSettings, Limits, Memory, Tally},
+    lane::{Cpu, FetchSettings, LaneError, Limits, Memory, Tally},
     model::{self, ModelError},
     offset::{LaneId, OffsetRange},
 };
@@ -33,6 +33,7 @@ mod lanes;
 mod membership;
 mod models;
 mod past;
+mod replay;
 mod run;
 mod sharing;
 mod supervise;
@@ -42,6 +43,7 @@ mod tests;
 pub use self::{
     flows::{Flow, Flows, Found, Naming, TopicPattern},
     past::{Bound, Past},
+    replay::{Replay, Replayed, Replaying},
     sharing::Sharing,
 };
 
@@ -109,6 +111,9 @@ pub enum PipelineError {
     Fields(String),
     #[error("the broker has no topic that fits `topics`; look at them under [source], and at what this user may see")]
     NoTopic,
+    /// Rejects could not be taken through the pipeline.
+    #[error(transparent)]
+    Lane(#[from] LaneError),
     /// What was asked for is not a range that can be scored again.
     #[error("{0}")]
     Past(String),

@@ -32,7 +32,7 @@ pub struct Segment {
 }
 
 #[derive(Debug)]
-struct OpenFile {
+pub(super) struct OpenFile {
     writer: ArrowWriter<Vec<u8>>,
     rows: u64,
     undated: bool,
@@ -211,25 +211,36 @@ fn first_of_each(entries: impl Iterator<Item = (u32, Bucket)>) -> Vec<(u32, Buck
 }
 
 impl OpenFile {
-    fn new(layout: &Layout, kind: FileKind) -> Result<Self, LakeError> {
+    pub(super) fn new(layout: &Layout, kind: FileKind) -> Result<Self, LakeError> {
         let writer = ArrowWriter::try_new_with_options(vec![], layout.schema(kind).clone(), layout.options(kind));
         let writer = writer.map_err(|source| LakeError::Encode { what: "a new file", source })?;
         Ok(Self { writer, rows: 0, undated: false, untouched: layout.untouched(kind) })
     }
 
-    fn memory(&self) -> usize {
+    pub(super) fn memory(&self) -> usize {
         self.writer.memory_size().saturating_sub(self.untouched) + self.writer.inner().len()
     }
 
-    fn write(&mut self, rows: &RecordBatch) -> Result<(), LakeError> {
+    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), LakeError> {
         self.rows += rows.num_rows() as u64;
         self.writer.write(rows).map_err(|source| LakeError::Encode { what: "rows", source })
     }
 
     fn finish(self, kind: FileKind, bucket: Bucket) -> Result<EncodedFile, LakeError> {
-        let bytes = self.writer.into_inner().map_err(|source| LakeError::Encode { what: "a file's footer", source })?;
+        let (rows, undated) = (self.rows, self.undated);
+        let bytes = self.encode()?;
         let crc32c = crc32c::crc32c(&bytes);
-        Ok(EncodedFile { kind, bucket, rows: self.rows, undated: self.undated, bytes: bytes.into(), crc32c })
+        Ok(EncodedFile { kind, bucket, rows, undated, bytes, crc32c })
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Closes the file; gives back its bytes.
+    pub(super) fn encode(self) -> Result<Bytes, LakeError> {
+        let bytes = self.writer.into_inner().map_err(|source| LakeError::Encode { what: "a file's footer", source })?;
+        Ok(bytes.into())
     }
 }
 
