@@ -5,7 +5,8 @@
 //! ```
 //!
 //! `iris` is the good path, `rejects` a flood of records of which none can be a row, `timestamps` the two ways that
-//! RFC 3339 takes: the usual shape, and any other.
+//! RFC 3339 takes: the usual shape, and any other. `csv` holds the flowers of `iris` as rows of CSV, with and without
+//! quotes, and `lines` a hundred of them to a record.
 #![expect(clippy::expect_used, reason = "a benchmark that can't run has nothing better to do than stop")]
 
 mod common;
@@ -13,7 +14,7 @@ mod common;
 use std::hint::black_box;
 
 use alluvium::{
-    decode::{DecodeSettings, Decoder, EventTime, EventWindow},
+    decode::{CsvSettings, DecodeSettings, Decoder, EventTime, EventWindow, Format, JsonSettings, Lines},
     record::{Field, FieldKind, Record, TimestampFormat},
 };
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
@@ -56,6 +57,32 @@ fn timestamps(c: &mut Criterion) {
     let mut group = group(c, "timestamps");
     ours(&mut group, "ending in Z", &settings, &lines("Z"));
     ours(&mut group, "ending in +00:00", &settings, &lines("+00:00"));
+}
+
+fn csv(c: &mut Criterion) {
+    let row = |line: &String| {
+        let object: serde_json::Value = serde_json::from_str(line).expect("a flower");
+        let cell = |name: &str| object[name].to_string().replace('"', "");
+        ["id", "sepal_length", "sepal_width", "petal_length", "petal_width", "species"].map(cell).join(",")
+    };
+    let rows: Vec<String> = iris_lines().iter().map(row).collect();
+    let quoted: Vec<String> = rows.iter().map(|row| row.replace("setosa", "\"setosa\"")).collect();
+    let settings = of_format(Format::Csv(CsvSettings::default()));
+    let mut group = group(c, "csv");
+    ours(&mut group, "ours", &settings, &rows);
+    ours(&mut group, "ours, a cell quoted", &settings, &quoted);
+}
+
+/// As many rows as everywhere, in fewer records.
+fn lines(c: &mut Criterion) {
+    let hundreds: Vec<String> = iris_lines().chunks(100).map(|lines| lines.join("\n")).collect();
+    let lines = Some(Lines { hours_max: 24 });
+    let mut group = group(c, "lines");
+    ours(&mut group, "json", &of_format(Format::Json(JsonSettings { lines, ..JsonSettings::default() })), &hundreds);
+}
+
+fn of_format(format: Format) -> DecodeSettings {
+    DecodeSettings { format, ..iris_settings(FieldKind::Float64) }
 }
 
 fn group<'a>(c: &'a mut Criterion, name: &str) -> Group<'a> {
@@ -114,8 +141,8 @@ fn field(name: &str, kind: FieldKind) -> Field {
 
 fn settings(fields: Vec<Field>, event_time: EventTime) -> DecodeSettings {
     let window = EventWindow { earliest_ms: 0, ahead_ms: HOUR_MS };
-    DecodeSettings { fields, event_time, window, record_bytes_max: 1 << 20 }
+    DecodeSettings { format: Format::default(), fields, event_time, window, record_bytes_max: 1 << 20 }
 }
 
-criterion_group!(benches, iris, rejects, timestamps);
+criterion_group!(benches, iris, csv, lines, rejects, timestamps);
 criterion_main!(benches);

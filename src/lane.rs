@@ -268,7 +268,7 @@ async fn fill(
     loop {
         (segment, *rest) = take_in(lane, current.clone(), segment, work).await?;
         lane.status.reached(segment.range().end);
-        let full = segment.records() >= lane.roll.rows_max || segment.memory() >= lane.roll.bytes_max;
+        let full = segment.rows() >= lane.roll.rows_max || segment.memory() >= lane.roll.bytes_max;
         if full || rest.is_some() {
             return Ok((Some(segment), Reason::Full));
         }
@@ -366,6 +366,8 @@ fn committed(lane: &Lane, claim: &Claim, reason: &Reason) {
     metrics::counter!("alluvium_segments_total").increment(1);
     metrics::counter!("alluvium_records_total", "outcome" => "scored").increment(claim.counts.scored);
     metrics::counter!("alluvium_records_total", "outcome" => "rejected").increment(claim.counts.rejected);
+    metrics::counter!("alluvium_records_total", "outcome" => "filtered").increment(claim.counts.filtered);
+    metrics::counter!("alluvium_further_rows_total").increment(claim.counts.further_rows);
     lane.status.committed(claim);
     change::committed(lane, claim);
 }

@@ -15,6 +15,7 @@ pub mod lane;
 
 pub mod broker;
 pub mod decode;
+pub mod infer;
 pub mod lake;
 pub mod model;
 

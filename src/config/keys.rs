@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::{
     broker::{GroupProtocol, Start},
+    decode::Envelope,
     lake::{Compression, PartitionBy},
     model::Backend,
     record::{FieldKind, TimestampFormat},
@@ -80,8 +81,6 @@ pub(super) const TOPICS: Key = Key::new(
     Rule("`topic` alone"),
     "topics to read, each into a dataset of its own; new ones that fit a `*` are found while a stream runs",
 );
-pub(super) const FORMAT: Key =
-    Key::new("source", "format", Choice(&words(&FORMATS)), Value("json"), "how a record's value is written");
 pub(super) const START: Key = Key::new(
     "source",
     "start",
@@ -137,6 +136,44 @@ pub(super) const WORKER: Key = Key::new(
     Text("`i/n` with `i` from 1 to `n`, such as `2/5`"),
     Rule("every partition is read"),
     "this worker's fixed share of the partitions, without a group",
+);
+
+pub(super) const FORMAT: Key =
+    Key::new("format", "type", Choice(&words(&FORMATS)), Value("json"), "how a record's value is written");
+pub(super) const LINES: Key = Key::new(
+    "format",
+    "lines",
+    Flag,
+    Value("false"),
+    "whether a value may be several lines, each a row; if one can't be a row, the record is a reject",
+);
+pub(super) const ENVELOPE: Key = Key::new(
+    "format",
+    "envelope",
+    Choice(&words(&ENVELOPES)),
+    Value("none"),
+    "what is around the fields; with `debezium` paths begin in `after`, those with `@` before them in the envelope",
+);
+pub(super) const COLUMNS: Key = Key::new(
+    "format",
+    "columns",
+    Text("the columns' names in order, with commas between them, or a list"),
+    Rule("the fields, in their order"),
+    "what stands in a row of CSV; a field is read from the column that its path names",
+);
+pub(super) const DELIMITER: Key = Key::new(
+    "format",
+    "delimiter",
+    Text("one ASCII character, such as `;` or a tab"),
+    Value(","),
+    "what parts the columns of CSV",
+);
+pub(super) const NULLS: Key = Key::new(
+    "format",
+    "nulls",
+    Text("a text, or a list of them"),
+    Rule("the empty text"),
+    "what stands for null in CSV; what is quoted never does",
 );
 
 pub(super) const NAME: Key = Key::new(
@@ -322,7 +359,6 @@ pub const KEYS: &[Key] = &[
     BROKERS,
     TOPIC,
     TOPICS,
-    FORMAT,
     START,
     GROUP,
     GROUP_INSTANCE,
@@ -331,6 +367,12 @@ pub const KEYS: &[Key] = &[
     HEARTBEAT,
     HANDOVER,
     WORKER,
+    FORMAT,
+    LINES,
+    ENVELOPE,
+    COLUMNS,
+    DELIMITER,
+    NULLS,
     NAME,
     TYPE,
     NULLABLE,
@@ -368,7 +410,21 @@ pub const KEYS: &[Key] = &[
 /// The table that is written once for each column.
 pub(super) const FIELDS: &str = "fields";
 
-pub(super) const FORMATS: [(&str, ()); 1] = [("json", ())];
+pub(super) const FORMATS: [(&str, FormatName); 3] =
+    [("json", FormatName::Json), ("csv", FormatName::Csv), ("raw", FormatName::Raw)];
+
+pub(super) const ENVELOPES: [(&str, Envelope); 2] = [("none", Envelope::None), ("debezium", Envelope::Debezium)];
+
+/// What is written; the format's settings are read by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FormatName {
+    Json,
+    Csv,
+    Raw,
+}
+
+/// Keys that stood elsewhere in earlier releases: their table, their name, and where they went.
+pub(super) const MOVED: [(&str, &str, &str); 1] = [("source", "format", "write it as type under [format]")];
 
 pub(super) const GROUP_PROTOCOLS: [(&str, GroupProtocol); 2] =
     [("classic", GroupProtocol::Classic), ("consumer", GroupProtocol::Consumer)];

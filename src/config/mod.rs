@@ -18,6 +18,7 @@ use toml::de::DeTable;
 use crate::pipeline::Settings;
 
 mod fields;
+mod format;
 mod keys;
 mod reader;
 mod section;
@@ -28,6 +29,7 @@ mod tests;
 mod value;
 mod variables;
 
+pub use fields::is_column_name;
 pub use keys::{Fallback, KEYS, Key, Takes, markdown};
 
 /// A pipeline file is written by a person; a larger one is some other file.

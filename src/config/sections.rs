@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, thread, time::Duration};
 
 use super::{
-    fields, keys,
+    fields, format, keys,
     reader::Reader,
     section::Section,
     source::{Topics, source},
@@ -28,6 +28,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let event_time = fields::event_time(&mut reader.section("event_time"), &fields);
     let (model, model_refresh) = model(&mut reader.section("model"));
     let limits = limits(&mut reader.section("limits"));
+    let format = format::format(&mut reader.section("format"), &fields, limits.segment_hours_max);
     let (lake, flows) = lake(&mut reader.section("lake"), limits.segment_hours_max, &topics);
     let metrics = reader.section("metrics").read_or(&keys::LISTEN, None, |given| address(given).map(Some));
 
@@ -38,7 +39,13 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         flows: flows?,
         sharing: sharing?,
         broker: limits.broker?,
-        decode: DecodeSettings { fields, event_time, window, record_bytes_max: limits.record_bytes_max? },
+        decode: DecodeSettings {
+            format: format?,
+            fields,
+            event_time,
+            window,
+            record_bytes_max: limits.record_bytes_max?,
+        },
         model: model?,
         model_refresh: model_refresh?,
         lake: lake?,

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::{
-    parse::Slot,
+    slot::Slot,
     time::{date_days, rfc3339_micros},
 };
 use crate::record::{FieldKind, Reason, TimestampFormat};

@@ -32,6 +32,7 @@ pub struct Recast {
     rejects: Vec<RecastRejects>,
     scored: u64,
     filtered: u64,
+    further_rows: u64,
     is_full: bool,
 }
 
@@ -48,6 +49,7 @@ pub struct Recasted {
     pub(super) model: ModelRef,
     pub(super) scored: u64,
     pub(super) filtered: u64,
+    pub(super) further_rows: u64,
     pub(super) rows: Vec<RecastRows>,
     pub(super) rejects: Vec<RecastRejects>,
     /// There was no room for all of it: another revision is to follow.
@@ -81,6 +83,7 @@ impl Recast {
             rejects: vec![],
             scored: 0,
             filtered: 0,
+            further_rows: 0,
             is_full: false,
         }
     }
@@ -125,14 +128,18 @@ impl Recast {
         }
         let all = self.layout.scored_rows(self.id.partition, &batch.records, decoded, scores);
         let all = all.map_err(assemble("scored rows"))?;
+        let before = taken.len();
+        let mut rows_taken = 0;
         for (bucket, members) in self.by_bucket(scored) {
             let sources = members.iter().filter_map(|&row| decoded.rows.source.get(row as usize));
-            let sources: BTreeSet<u32> = sources.filter_map(|&source| tried.get(source as usize)).copied().collect();
+            taken.extend(sources.filter_map(|&source| tried.get(source as usize)));
+            rows_taken += members.len();
             let rows = take_record_batch(&all, &UInt32Array::from(members)).map_err(assemble("rows of one hour"))?;
             self.rows_of(bucket)?.write(&rows)?;
-            self.scored += sources.len() as u64;
-            taken.extend(sources);
         }
+        let records = taken.len() - before;
+        self.scored += records as u64;
+        self.further_rows += rows_taken.saturating_sub(records) as u64;
         Ok(())
     }
 
@@ -166,15 +173,9 @@ impl Recast {
 
     /// Records that are no rows and no rejects any more.
     fn take_filtered(&mut self, tried: &[u32], scored: &Scored, taken: &mut BTreeSet<u32>) {
-        let settled: BTreeSet<u32> = scored.decoded.rows.source.iter().copied().collect();
-        let refused = scored.decoded.rejects.iter().map(|reject| reject.source);
-        let settled: BTreeSet<u32> = settled.into_iter().chain(refused).collect();
-        for (source, &row) in (0..).zip(tried) {
-            if !settled.contains(&source) {
-                self.filtered += 1;
-                taken.insert(row);
-            }
-        }
+        let filtered = &scored.decoded.filtered;
+        self.filtered += filtered.len() as u64;
+        taken.extend(filtered.iter().filter_map(|&source| tried.get(source as usize)));
     }
 
     fn rows_of(&mut self, bucket: Bucket) -> Result<&mut OpenFile, LakeError> {
@@ -209,6 +210,7 @@ impl Recast {
             model: self.layout.model.clone(),
             scored: self.scored,
             filtered: self.filtered,
+            further_rows: self.further_rows,
             rows: rows.collect::<Result<_, _>>()?,
             rejects: self.rejects,
             is_cut: self.is_full,

@@ -154,7 +154,12 @@ impl Ledger {
             writer: self.writer.to_string(),
             committed: Utc::now(),
             model: made.model,
-            counts: Moved { scored: made.scored, filtered: made.filtered, rejected: left },
+            counts: Moved {
+                scored: made.scored,
+                filtered: made.filtered,
+                rejected: left,
+                further_rows: made.further_rows,
+            },
             files,
             rejected,
         })

@@ -40,6 +40,14 @@ pub struct Moved {
     pub filtered: u64,
     /// That the claim has still, in all its files.
     pub rejected: u64,
+    /// Rows beyond one a record that became rows.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub further_rows: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A file of rejects that holds fewer than before.
@@ -94,6 +102,7 @@ impl Held {
             scored: counts.scored.saturating_add(revision.counts.scored),
             filtered: counts.filtered.saturating_add(revision.counts.filtered),
             rejected: revision.counts.rejected,
+            further_rows: counts.further_rows.saturating_add(revision.counts.further_rows),
             ..counts
         })
     }
@@ -188,18 +197,18 @@ mod tests {
         assert_eq!((shown(&held), held.number()), (vec![("s", 5, 0), ("a", 3, 0), ("b", 2, 0)], 0));
 
         let fewer = Replaced { path: "a".into(), now: Some(entry(Rejected, "a", 1)) };
-        let first = Moved { scored: 1, filtered: 1, rejected: 3 };
-        held.revisions.push(revision(1, first, vec![entry(Scored, "s-r1", 1)], vec![fewer]));
-        assert_eq!(shown(&held), [("s", 5, 0), ("b", 2, 0), ("s-r1", 1, 1), ("a", 1, 1)]);
+        let first = Moved { scored: 1, filtered: 1, rejected: 3, further_rows: 2 };
+        held.revisions.push(revision(1, first, vec![entry(Scored, "s-r1", 3)], vec![fewer]));
+        assert_eq!(shown(&held), [("s", 5, 0), ("b", 2, 0), ("s-r1", 3, 1), ("a", 1, 1)]);
         assert!(held.gone().is_empty());
 
         let gone = |path: &str| Replaced { path: path.into(), now: None };
-        let second = Moved { scored: 3, filtered: 0, rejected: 0 };
+        let second = Moved { scored: 3, ..Moved::default() };
         held.revisions.push(revision(2, second, vec![entry(Scored, "s-r2", 3)], vec![gone("a"), gone("b")]));
-        assert_eq!(shown(&held), [("s", 5, 0), ("s-r1", 1, 1), ("s-r2", 3, 2)]);
+        assert_eq!(shown(&held), [("s", 5, 0), ("s-r1", 3, 1), ("s-r2", 3, 2)]);
         assert_eq!((held.gone(), held.number()), (vec![("a", 2), ("b", 2)], 2));
         let counts = held.counts();
-        assert_eq!((counts.scored, counts.filtered, counts.rejected), (9, 1, 0));
+        assert_eq!((counts.scored, counts.filtered, counts.rejected, counts.further_rows), (9, 1, 0, 2));
         assert!(counts.account_for(held.claim.range()));
     }
 }

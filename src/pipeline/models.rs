@@ -127,6 +127,6 @@ fn bind(decode: &DecodeSettings, lake: &LakeSettings, model: &Model) -> Result<W
     }
     let decoder = Decoder::new(&decode);
     let scorer = model.scorer(&decoder.schema())?;
-    let layout = Layout::new(lake, &decoder.schema(), model.classes(), model.reference())?;
+    let layout = Layout::new(lake, &decoder.schema(), decoder.is_numbered(), model.classes(), model.reference())?;
     Ok(Works { decoder, scorer, layout: Arc::new(layout) })
 }

@@ -324,9 +324,8 @@ impl Trial {
         for reject in &decoded.rejects {
             *self.pass.still_rejected.entry(reject.reason.code()).or_default() += 1;
         }
-        let rows: BTreeSet<u32> = decoded.rows.source.iter().copied().collect();
-        self.pass.scored += rows.len() as u64;
-        self.pass.filtered += (tried.len() - rows.len() - decoded.rejects.len()) as u64;
+        self.pass.scored += decoded.rows.records() as u64;
+        self.pass.filtered += decoded.filtered.len() as u64;
         if let Some(recast) = &mut self.recast {
             let tried: Vec<u32> = tried.iter().filter_map(|&row| u32::try_from(row).ok()).collect();
             recast.take(rejected, &tried, &scored)?;

@@ -25,6 +25,7 @@ pub async fn serve(listen: SocketAddr) -> io::Result<AbortOnDropHandle<()>> {
 fn describe() {
     let counters = [
         ("alluvium_segments_total", "Segments committed to the lake"),
+        ("alluvium_further_rows_total", "Rows committed to the lake beyond one a scored record"),
         ("alluvium_gap_offsets_total", "Offsets that were deleted before they were read"),
         ("alluvium_fences_total", "Segments dropped because another writer had committed their offsets"),
         ("alluvium_retries_total", "Times that a lane went back to the ledger after a passing fault"),
@@ -45,7 +46,7 @@ fn describe() {
     let held = "Partitions that the group has given to this worker";
     metrics::describe_gauge!("alluvium_group_partitions", held);
     metrics::describe_counter!("alluvium_records_total", "Records committed to the lake, by what became of them");
-    for outcome in ["scored", "rejected"] {
+    for outcome in ["scored", "rejected", "filtered"] {
         metrics::counter!("alluvium_records_total", "outcome" => outcome).absolute(0);
     }
 }

@@ -10,6 +10,7 @@ mod cli;
 mod docs;
 mod duckdb;
 mod faults;
+mod formats;
 mod fuzz;
 mod groups;
 mod guarantees;

@@ -8,7 +8,8 @@ use object_store::{GetResult, path::Path};
 use super::{
     AuditError, CLAIMS_AT_ONCE, Fault, Faults, LOOKS_MAX, Lake, PartitionReport, claim, file,
     ledger::{self, Step},
-    merge, revision,
+    merge::{self, Places},
+    revision,
 };
 use crate::{
     lake::{FileKind, Held, HeldFile, Means, names},
@@ -135,7 +136,7 @@ impl ClaimCheck<'_> {
         faults.extend(revision::check(self.id, self.held));
         let mut files = Files { faults, ..Files::default() };
         let mut named = BTreeSet::new();
-        let mut offsets = vec![];
+        let mut held = vec![];
         let all = self.held.files();
         for file in &all {
             match claim::places(self.id, &self.held.claim, file) {
@@ -144,24 +145,57 @@ impl ClaimCheck<'_> {
                     files.faults.push(Fault::NamedTwice { claim: self.path.clone(), path: places.file });
                 }
                 Ok(places) => {
-                    offsets.extend(self.file(file, &places, all.len() > 1, &mut files).await?);
+                    held.extend(self.file(file, &places, all.len() > 1, &mut files).await?);
                     file_done();
                 }
             }
         }
         self.check_gone(&mut files).await?;
-        files.faults.extend(check_doubled(&self.path, offsets).await?);
+        let together = self.check_together(all.len(), held, files.faults.is_empty()).await?;
+        files.faults.extend(together);
         Ok(files)
     }
 
-    /// The file's offsets, if it is there and whole.
+    /// The faults of files that are each right by itself. `held` is what is there and whole; counts are looked at only if
+    /// all else is `sound`.
+    async fn check_together(
+        &self,
+        files: usize,
+        held: Vec<Option<Places>>,
+        sound: bool,
+    ) -> Result<Vec<Fault>, AuditError> {
+        let all_there = held.len() == files;
+        let held: Vec<Places> = held.into_iter().flatten().collect();
+        if held.is_empty() {
+            return Ok(vec![]);
+        }
+        let claim = || self.path.clone();
+        let merged = tokio::task::spawn_blocking(move || merge::merge(&held)).await;
+        let merged = merged.map_err(|_| AuditError::Stopped { path: claim() })?;
+        let mut faults = vec![];
+        if let Some((offsets, first)) = merged.doubled {
+            faults.push(Fault::Doubled { claim: claim(), offsets, first });
+        }
+        // Of a record, rows may be in a file that was deleted by policy.
+        if let Some(offset) = merged.misnumbered.filter(|_| all_there) {
+            faults.push(Fault::RowNumbers { claim: claim(), offset });
+        }
+        let counts = self.held.counts();
+        let counted = counts.scored.saturating_add(counts.rejected);
+        if all_there && sound && faults.is_empty() && merged.records != counted {
+            faults.push(Fault::RecordsFound { claim: claim(), counted, found: merged.records });
+        }
+        Ok(faults)
+    }
+
+    /// What is to be kept of the file's rows, if it is there and whole.
     async fn file(
         &self,
         file: &HeldFile<'_>,
         places: &claim::Places,
-        keep_offsets: bool,
+        several: bool,
         files: &mut Files,
-    ) -> Result<Option<Vec<i64>>, AuditError> {
+    ) -> Result<Option<Option<Places>>, AuditError> {
         let Some((found, at)) = self.find(file, places, files).await? else { return Ok(None) };
         let expected = file::Expected {
             file: at.clone(),
@@ -169,10 +203,10 @@ impl ClaimCheck<'_> {
             generation: self.id.generation,
             partition: self.id.partition,
             range: self.held.claim.range(),
-            keep_offsets,
+            keep: several || self.held.counts().further_rows > 0,
         };
         match file::check(self.lake, found, expected).await {
-            Ok(offsets) => Ok(Some(offsets)),
+            Ok(kept) => Ok(Some(kept)),
             Err(stop) => {
                 files.faults.push(stop.into_fault()?);
                 Ok(None)
@@ -251,15 +285,6 @@ impl ClaimCheck<'_> {
             by => names::revision(self.id, self.held.claim.start, by),
         }
     }
-}
-
-async fn check_doubled(path: &Path, offsets: Vec<Vec<i64>>) -> Result<Option<Fault>, AuditError> {
-    if offsets.len() < 2 {
-        return Ok(None);
-    }
-    let merged = tokio::task::spawn_blocking(move || merge::doubled(&offsets)).await;
-    let merged = merged.map_err(|_| AuditError::Stopped { path: path.clone() })?;
-    Ok(merged.map(|(offsets, first)| Fault::Doubled { claim: path.clone(), offsets, first }))
 }
 
 /// Whether the claims that the walk met are all that are in the folder.
