@@ -20,7 +20,7 @@ use crate::{
     broker::{self, Broker, BrokerError, GroupSettings, GroupStatus, Member, TopicPartition},
     decode,
     lake::{self, LakeError, Ledger, Store},
-    lane::{Cpu, FetchSettings, LaneError, Limits, Memory, Tally},
+    lane::{Cpu, FetchSettings, LaneError, Limits, Memory, RejectLimit, Tally},
     model::{self, ModelError},
     offset::{LaneId, OffsetRange},
 };
@@ -65,6 +65,8 @@ pub struct Settings {
     pub model_refresh: Duration,
     pub lake: lake::LakeSettings,
     pub limits: Limits,
+    /// When a lane stops for its rejects; never, by default.
+    pub rejects: Option<RejectLimit>,
     /// Where `/metrics` is served; nowhere by default.
     pub metrics: Option<SocketAddr>,
 }

@@ -16,7 +16,7 @@ use crate::{
     broker::BrokerLimits,
     decode::DecodeSettings,
     lake::{LakeSettings, Roll, names},
-    lane::Limits,
+    lane::{Limits, Percentage, RejectLimit},
     model::ModelSettings,
     pipeline::{Flow, Flows, Naming, Settings},
 };
@@ -30,6 +30,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let limits = limits(&mut reader.section("limits"));
     let format = format::format(&mut reader.section("format"), &fields, limits.segment_hours_max);
     let (lake, flows) = lake(&mut reader.section("lake"), limits.segment_hours_max, &topics);
+    let rejects = rejected(&mut reader.section("rejected"));
     let metrics = reader.section("metrics").read_or(&keys::LISTEN, None, |given| address(given).map(Some));
 
     let (event_time, window) = event_time?;
@@ -50,6 +51,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         model_refresh: model_refresh?,
         lake: lake?,
         limits: limits.lanes?,
+        rejects: rejects?,
         metrics: metrics?,
     })
 }
@@ -126,6 +128,15 @@ fn roll(table: &mut Section<'_, '_>) -> Option<Roll> {
     let bytes_max = table.number(&keys::ROLL_BYTES);
     let age_max = table.duration(&keys::ROLL_AGE);
     Some(Roll { rows_max: rows_max?, bytes_max: bytes_max?, age_max: age_max? })
+}
+
+/// When a lane stops for its rejects; not by default.
+fn rejected(table: &mut Section<'_, '_>) -> Option<Option<RejectLimit>> {
+    let above = table.read_or(&keys::STOP_ABOVE, None, |given| value::percentage(given).map(Percentage).map(Some));
+    let window = table.duration(&keys::STOP_WINDOW);
+    let records_min = table.number(&keys::STOP_RECORDS);
+    let (above, window, records_min) = (above?, window?, records_min?);
+    Some(above.map(|above| RejectLimit { above, window, records_min }))
 }
 
 /// Of a lake, of a model: what `Objects` can open.

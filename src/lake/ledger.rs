@@ -281,7 +281,8 @@ impl Ledger {
     /// The one commit point. `None` means won, else the claim that stands there.
     async fn claim(&self, claim: &Claim, began: SystemTime) -> Result<Option<Stamp>, LakeError> {
         let path = names::claim(&self.id, claim.start);
-        let attempt = Attempt { path: &path, json: to_json(claim, &path)?, id: claim.attempt, start: claim.start, began };
+        let attempt =
+            Attempt { path: &path, json: to_json(claim, &path)?, id: claim.attempt, start: claim.start, began };
         self.create_once(attempt, || self.claim_stamp(claim.start)).await
     }
 

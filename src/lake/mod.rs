@@ -34,7 +34,7 @@ pub use rejects::{Place, RejectFiles, Rejected, RejectedFile, Wanted};
 pub use repair::{Repaired, repair};
 pub use revise::Revised;
 pub use revision::{Held, HeldFile, Moved, Replaced, Revision};
-pub use segment::{EncodedFile, Finished, Scored, Segment};
+pub use segment::{EncodedFile, Example, Finished, Scored, Segment};
 pub use store::{Published, Store};
 
 /// Where results land and how they are cut into files.

@@ -13,11 +13,7 @@ use arrow::{
 };
 use bytes::Bytes;
 
-use super::{
-    FileEntry, FileKind, LakeError, Layout, Rejected, Scored,
-    names::Bucket,
-    segment::OpenFile,
-};
+use super::{FileEntry, FileKind, LakeError, Layout, Rejected, Scored, names::Bucket, segment::OpenFile};
 use crate::{offset::LaneId, record::ModelRef};
 
 /// Files that grow in memory until the claim has been gone through.

@@ -15,7 +15,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
-use super::{FileKind, LakeError, Store, layout, names};
+use super::{FileEntry, FileKind, LakeError, Store, layout, names};
 use crate::record::Record;
 
 /// Rows that are read at once…
@@ -120,6 +120,16 @@ impl Wanted {
     #[must_use]
     pub fn takes_partition(&self, partition: i32) -> bool {
         self.partitions.is_empty() || self.partitions.contains(&partition)
+    }
+
+    /// Whether a file may hold such, going by the hour of its folder.
+    #[must_use]
+    pub fn takes_file(&self, entry: &FileEntry) -> bool {
+        // Rejects without a time of their own are filed anywhere.
+        let hour = names::data_file_time(&Path::from(entry.path.as_str())).filter(|_| !entry.undated);
+        hour.is_none_or(|hour| {
+            self.since_ms.is_none_or(|since| since < hour.end) && self.until_ms.is_none_or(|until| hour.start < until)
+        })
     }
 
     #[must_use]

@@ -147,11 +147,8 @@ impl Repair<'_> {
     /// Rows first; what is left of rejects, and what is not left of them, only when all rows are where readers see them.
     async fn finish(&mut self, id: &LaneId, held: &Held) -> Result<(), AuditError> {
         let mut sound = true;
-        let (rows, rejects): (Vec<_>, Vec<_>) = held
-            .files()
-            .into_iter()
-            .filter(|file| file.by > 0)
-            .partition(|file| file.entry.kind == FileKind::Scored);
+        let (rows, rejects): (Vec<_>, Vec<_>) =
+            held.files().into_iter().filter(|file| file.by > 0).partition(|file| file.entry.kind == FileKind::Scored);
         for file in rows.into_iter().chain(rejects) {
             sound &= match places(id, &held.claim, &file) {
                 Ok(places) if sound => self.finish_file(id, held, &file, &places).await?,
@@ -220,7 +217,8 @@ impl Repair<'_> {
             head = claim.end;
             let (held, broken) = revision::held(lake, id, *claim).await?;
             whole &= broken.is_none();
-            needed.extend(held.revisions.iter().flat_map(Revision::staged).flat_map(|entry| Path::parse(&entry.staged)));
+            needed
+                .extend(held.revisions.iter().flat_map(Revision::staged).flat_map(|entry| Path::parse(&entry.staged)));
             for file in held.files().iter().filter(|file| file.by == 0 && whole) {
                 self.file(id, &held, file, staged, needed).await?;
             }

@@ -204,7 +204,8 @@ impl Ledger {
 
     /// Whether a revision may have taken the place of this file of a claim's.
     pub(super) async fn is_revised(&self, claim: &Claim, file: &FileEntry) -> bool {
-        file.kind == FileKind::Rejected && self.store.has(&names::revision(&self.id, claim.start, 1)).await.unwrap_or(false)
+        file.kind == FileKind::Rejected
+            && self.store.has(&names::revision(&self.id, claim.start, 1)).await.unwrap_or(false)
     }
 
     /// Whether a revision that was made names this staged object: then somebody will publish it yet.

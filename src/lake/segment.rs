@@ -19,7 +19,7 @@ use parquet::arrow::ArrowWriter;
 use super::{Counts, FileKind, Fingerprint, LakeError, Layout, names::Bucket};
 use crate::{
     offset::{LaneId, OffsetRange},
-    record::{Batch, Decoded, ModelRef, Record, Scores},
+    record::{Batch, Decoded, ModelRef, Reason, Record, Scores},
 };
 
 #[derive(Debug)]
@@ -30,6 +30,15 @@ pub struct Segment {
     counts: Counts,
     fingerprint: Option<Fingerprint>,
     files: BTreeMap<(FileKind, Bucket), OpenFile>,
+    example: Option<Example>,
+}
+
+/// A reject, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    pub offset: i64,
+    pub reason: Reason,
+    pub detail: String,
 }
 
 #[derive(Debug)]
@@ -74,7 +83,7 @@ impl Segment {
     #[must_use]
     pub fn new(id: LaneId, layout: Arc<Layout>, start: i64) -> Self {
         let range = OffsetRange::empty(start);
-        Self { id, layout, range, counts: Counts::default(), fingerprint: None, files: BTreeMap::new() }
+        Self { id, layout, range, counts: Counts::default(), fingerprint: None, files: BTreeMap::new(), example: None }
     }
 
     /// The record that was seen last before the segment, which it hands on if it has none of its own.
@@ -92,6 +101,18 @@ impl Segment {
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.counts.records + self.counts.further_rows
+    }
+
+    /// Of the records so far; what is absent is counted at the end.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// A reject of those that were taken in last, if there was any.
+    #[must_use]
+    pub fn example(&self) -> Option<&Example> {
+        self.example.as_ref()
     }
 
     /// Bytes held in memory, encoded or about to be.
@@ -138,7 +159,9 @@ impl Segment {
             let columns = columns.map_err(assemble("scored rows"))?;
             self.write(FileKind::Scored, &columns, decoded.rows.event_ms.iter().copied())?;
         }
-        if rejects > 0 {
+        if let Some(first) = decoded.rejects.first() {
+            let offset = batch.records.get(first.source as usize).map_or(batch.range.start, |record| record.offset);
+            self.example = Some(Example { offset, reason: first.reason, detail: first.detail.clone() });
             let columns = self.layout.rejected_rows(self.id.partition, &batch.records, &decoded.rejects);
             let columns = columns.map_err(assemble("rejected rows"))?;
             self.write(FileKind::Rejected, &columns, decoded.rejects.iter().map(|reject| reject.event_ms))?;

@@ -108,7 +108,10 @@ struct Pass {
 enum Looked {
     /// A file of rejects was replaced meanwhile.
     Changed,
-    Tried { pass: Pass, made: Option<Recasted> },
+    Tried {
+        pass: Pass,
+        made: Option<Recasted>,
+    },
 }
 
 /// What is shared by all claims of a run.
@@ -186,7 +189,12 @@ impl Replay<'_> {
             match self.claim(hands, &works, &ledger, start).await {
                 Ok(()) => return Ok(()),
                 Err(LaneError::Lake(LakeError::Corrupt { path, reason })) => {
-                    hands.tell(|told| told.keep(format!("the rejects of {} at {start} are left alone, for {path}: {reason}", ledger.id())));
+                    hands.tell(|told| {
+                        told.keep(format!(
+                            "the rejects of {} at {start} are left alone, for {path}: {reason}",
+                            ledger.id()
+                        ))
+                    });
                     return Ok(());
                 }
                 Err(error) if error.is_transient() && began.elapsed() < self.settings.limits.retry_for_max => {
@@ -229,18 +237,14 @@ impl Replay<'_> {
                 return Ok(());
             }
         }
-        hands.tell(|told| told.keep(format!("the rejects of {} at {start} were given up after {LOOKS_MAX} looks", ledger.id())));
+        hands.tell(|told| {
+            told.keep(format!("the rejects of {} at {start} were given up after {LOOKS_MAX} looks", ledger.id()))
+        });
         Ok(())
     }
 
     /// Tries the rejects that the claim holds now.
-    async fn look(
-        &self,
-        hands: &Hands,
-        works: &Arc<Works>,
-        ledger: &Ledger,
-        held: &Held,
-    ) -> Result<Looked, LaneError> {
+    async fn look(&self, hands: &Hands, works: &Arc<Works>, ledger: &Ledger, held: &Held) -> Result<Looked, LaneError> {
         let mut pass = Pass::default();
         let all = held.files();
         let files: Vec<_> = all.iter().filter(|file| file.entry.kind == FileKind::Rejected).collect();
@@ -258,6 +262,10 @@ impl Replay<'_> {
         let room = self.settings.lake.roll.bytes_max;
         let mut recast = (!self.dry_run).then(|| Recast::new(ledger.id().clone(), works.layout.clone(), room));
         for file in files {
+            if !self.wanted.takes_file(file.entry) {
+                pass.left_out += file.entry.rows;
+                continue;
+            }
             let Some(bytes) = ledger.read_held(file).await? else {
                 if ledger.held(held.claim.clone()).await?.number() != held.number() {
                     return Ok(Looked::Changed);

@@ -43,7 +43,9 @@ pub enum Fault {
     FileName { claim: Path, path: String },
     #[error("the revision {revision} is not sound: {why}")]
     Revision { revision: Path, why: String },
-    #[error("the revision {revision} follows nothing: no claim with rejects starts there, or the revision before it is missing")]
+    #[error(
+        "the revision {revision} follows nothing: no claim with rejects starts there, or the revision before it is missing"
+    )]
     StrayRevision { revision: Path },
     #[error(
         "{file} is there, yet {revision}, which is not the newest revision, says that its rejects have all become rows: \

@@ -11,11 +11,7 @@ use crate::{
 };
 
 /// The claim with its revisions, up to one that can't be followed.
-pub(in crate::lake) async fn held(
-    lake: &Lake,
-    id: &LaneId,
-    claim: Claim,
-) -> Result<(Held, Option<Fault>), AuditError> {
+pub(in crate::lake) async fn held(lake: &Lake, id: &LaneId, claim: Claim) -> Result<(Held, Option<Fault>), AuditError> {
     let mut held = Held::new(claim);
     if held.claim.counts.rejected == 0 {
         return Ok((held, None));
@@ -39,7 +35,8 @@ async fn load(lake: &Lake, id: &LaneId, start: i64, number: u32) -> Result<Optio
 fn parse(path: &Path, start: i64, number: u32, bytes: &[u8]) -> Result<Revision, Fault> {
     let revision: Revision = parse_json(path, bytes)?;
     if (revision.start, revision.number) != (start, number) {
-        let why = format!("its name and its content disagree: it says revision {} of {}", revision.number, revision.start);
+        let why =
+            format!("its name and its content disagree: it says revision {} of {}", revision.number, revision.start);
         return Err(Fault::Revision { revision: path.clone(), why });
     }
     Ok(revision)
@@ -80,10 +77,14 @@ fn check_one<'a>(revision: &'a Revision, rejects: &mut BTreeMap<&'a str, u64>, l
     let settled = counts.scored.checked_add(counts.filtered).and_then(|n| n.checked_add(counts.rejected));
     if settled != Some(*left) {
         let (rows, filtered, stay) = (counts.scored, counts.filtered, counts.rejected);
-        whys.push(format!("{rows} rows, {filtered} filtered and {stay} that stay are not the {left} rejects before it"));
+        whys.push(format!(
+            "{rows} rows, {filtered} filtered and {stay} that stay are not the {left} rejects before it"
+        ));
     }
     let rows = revision.files.iter().fold(0, |rows: u64, entry| rows.saturating_add(entry.rows));
-    if rows != counts.scored.saturating_add(counts.further_rows) || revision.files.iter().any(|entry| entry.kind != FileKind::Scored) {
+    if rows != counts.scored.saturating_add(counts.further_rows)
+        || revision.files.iter().any(|entry| entry.kind != FileKind::Scored)
+    {
         whys.push(format!("it counts {} rows, and its files are said to hold {rows}", counts.scored));
     }
     for replaced in &revision.rejected {
