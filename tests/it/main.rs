@@ -18,6 +18,7 @@ mod journey;
 mod matrix;
 mod models;
 mod pytorch;
+mod rejects;
 mod repair;
 mod rescore;
 mod s3;
