@@ -29,7 +29,9 @@ pub(super) fn format(
 ) -> Option<Format> {
     let name = table.choice(&keys::FORMAT, &keys::FORMATS)?;
     let sound = note_foreign(table, name);
-    let lines = lines(table, segment_hours_max);
+    let several = table.read(&keys::LINES, value::flag);
+    let lines =
+        several.zip(segment_hours_max).map(|(several, hours_max)| Several(several.then_some(Lines { hours_max })));
     let format = match name {
         FormatName::Json => json(table, lines),
         FormatName::Csv => csv(table, lines, fields),
@@ -52,15 +54,12 @@ fn note_foreign(table: &mut Section<'_, '_>, name: FormatName) -> bool {
     sound
 }
 
-fn lines(table: &mut Section<'_, '_>, segment_hours_max: Option<usize>) -> Option<Option<Lines>> {
-    let several = table.read(&keys::LINES, value::flag)?;
-    let hours_max = segment_hours_max?;
-    Some(several.then_some(Lines { hours_max }))
-}
+/// Whether values are of several lines.
+struct Several(Option<Lines>);
 
-fn json(table: &mut Section<'_, '_>, lines: Option<Option<Lines>>) -> Option<Format> {
+fn json(table: &mut Section<'_, '_>, lines: Option<Several>) -> Option<Format> {
     let envelope = table.choice(&keys::ENVELOPE, &keys::ENVELOPES)?;
-    let lines = lines?;
+    let Several(lines) = lines?;
     if lines.is_some() && envelope != Envelope::None {
         let told = Refusal::because("lines and envelope exclude each other");
         return table.refuse(&keys::LINES, told.hint("an envelope holds one change"));
@@ -68,10 +67,11 @@ fn json(table: &mut Section<'_, '_>, lines: Option<Option<Lines>>) -> Option<For
     Some(Format::Json(JsonSettings { lines, envelope }))
 }
 
-fn csv(table: &mut Section<'_, '_>, lines: Option<Option<Lines>>, fields: &[Declared]) -> Option<Format> {
-    let columns = match table.has(&keys::COLUMNS) {
-        true => table.list(&keys::COLUMNS, ',', |given| Ok(given.as_text()?.trim().to_owned())).map(Some),
-        false => Some(None),
+fn csv(table: &mut Section<'_, '_>, lines: Option<Several>, fields: &[Declared]) -> Option<Format> {
+    let columns = if table.has(&keys::COLUMNS) {
+        table.list(&keys::COLUMNS, ',', |given| Ok(given.as_text()?.trim().to_owned())).map(Some)
+    } else {
+        Some(None)
     };
     let delimiter = table.read(&keys::DELIMITER, delimiter);
     let nulls = if table.has(&keys::NULLS) {
@@ -79,9 +79,9 @@ fn csv(table: &mut Section<'_, '_>, lines: Option<Option<Lines>>, fields: &[Decl
     } else {
         Some(CsvSettings::default().nulls)
     };
-    let columns = columns?;
+    let (columns, Several(lines)) = (columns?, lines?);
     note_misplaced(table, columns.as_deref(), fields)?;
-    Some(Format::Csv(CsvSettings { lines: lines?, columns, delimiter: delimiter?, nulls: nulls? }))
+    Some(Format::Csv(CsvSettings { lines, columns, delimiter: delimiter?, nulls: nulls? }))
 }
 
 fn delimiter(given: &Given<'_>) -> Result<u8, Refusal> {

@@ -95,6 +95,7 @@ fn a_minimal_file_gets_the_documented_defaults() {
             partitions_refresh: Duration::from_secs(30),
             cpu_threads: cores,
         },
+        rejects: None,
         metrics: None,
     };
     assert_eq!(parse(&minimal(), unset), Ok(wanted));

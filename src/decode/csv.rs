@@ -66,7 +66,7 @@ impl<'a> Reader<'a> for CsvReader<'a> {
         let text = str::from_utf8(bytes).map_err(|error| Refusal::not_utf8(Reason::NotCsv, error))?;
         let mut cells = Cells::new(without_line_break(text), self.csv.delimiter);
         let mut columns = 0;
-        while let Some(cell) = cells.next().map_err(|broken| broken.refusal(columns + 1))? {
+        while let Some(cell) = cells.cut().map_err(|broken| broken.refusal(columns + 1))? {
             self.put(columns, &cell);
             columns += 1;
         }
@@ -135,7 +135,7 @@ impl<'a> Cells<'a> {
     }
 
     #[inline]
-    fn next(&mut self) -> Result<Option<Cell<'a>>, Broken> {
+    fn cut(&mut self) -> Result<Option<Cell<'a>>, Broken> {
         let Some(rest) = self.rest.take() else { return Ok(None) };
         if !self.plain && rest.starts_with('"') {
             return self.quoted(rest.get(1..).unwrap_or_default()).map(Some);
@@ -183,16 +183,15 @@ impl<'a> Cells<'a> {
 fn typed(text: Cow<'_, str>, kind: FieldKind) -> Slot<'_> {
     let word = text.trim_ascii();
     let value = match kind {
-        FieldKind::String => None,
         FieldKind::Float32 | FieldKind::Float64 => float(word),
+        FieldKind::Int32 | FieldKind::Int64 => whole(word),
         FieldKind::Timestamp(TimestampFormat::Rfc3339) | FieldKind::Date if word.len() < text.len() => {
             Some(Slot::Text(Cow::Owned(word.to_owned())))
         }
-        FieldKind::Timestamp(TimestampFormat::Rfc3339) | FieldKind::Date => None,
-        FieldKind::Int32 | FieldKind::Int64 | FieldKind::Timestamp(_) => whole(word),
+        FieldKind::Timestamp(format) if format != TimestampFormat::Rfc3339 => whole(word),
         FieldKind::Bool if word.eq_ignore_ascii_case("true") => Some(Slot::Bool(true)),
         FieldKind::Bool if word.eq_ignore_ascii_case("false") => Some(Slot::Bool(false)),
-        FieldKind::Bool => None,
+        FieldKind::Bool | FieldKind::String | FieldKind::Timestamp(_) | FieldKind::Date => None,
     };
     value.unwrap_or(Slot::Text(text))
 }
@@ -219,7 +218,7 @@ mod tests {
 
     fn cells(row: &str) -> Result<Vec<(String, bool)>, Broken> {
         let (mut cells, mut all) = (Cells::new(row, b','), vec![]);
-        while let Some(Cell { text, quoted }) = cells.next()? {
+        while let Some(Cell { text, quoted }) = cells.cut()? {
             all.push((text.into_owned(), quoted));
         }
         Ok(all)

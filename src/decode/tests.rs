@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::record::{Reason, TimestampFormat::*};
+use crate::record::{FieldKind, Reason, TimestampFormat::*};
 
 mod formats;
 

@@ -83,10 +83,10 @@ impl Seen {
 
     /// What the path leads through and is not an object in every row.
     fn odd_ancestor(&self, place: &Place) -> Option<String> {
-        let ancestors = (1..place.path.len()).filter_map(|members| place.path.get(..members));
+        let mut ancestors = (1..place.path.len()).filter_map(|members| place.path.get(..members));
         let odd =
             |path: &&[String]| self.at.get(*path).and_then(|at| self.places.get(*at)).is_some_and(|at| !at.is_object());
-        ancestors.into_iter().find(odd).map(|path| format!("{:?}", path.join(".")))
+        ancestors.find(odd).map(|path| format!("{:?}", path.join(".")))
     }
 }
 

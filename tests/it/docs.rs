@@ -162,7 +162,8 @@ fn every_file_that_a_document_links_to_is_there() {
         for link in text(document).split("](").skip(1).filter_map(|rest| rest.split_once(')')) {
             let path = link.0.split('#').next().unwrap_or_default();
             let elsewhere = path.is_empty() || path.contains("://");
-            assert!(elsewhere || at(path).exists(), "{document} links to {path}, which is not there");
+            let beside = Path::new(document).with_file_name(path);
+            assert!(elsewhere || at(beside).exists(), "{document} links to {path}, which is not there");
         }
     }
 }

@@ -184,6 +184,25 @@ async fn a_change_lands_as_the_row_is_afterwards_and_deletes_are_counted() {
     assert_eq!((counts.scored, counts.rejected, counts.filtered), (2, 6, 2));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_filtered_is_counted_in_the_segment_that_its_offset_is_in() {
+    let stage = Stage::new(1).await;
+    let now = chrono::Utc::now().timestamp_millis();
+    let change = |hours: i64| {
+        let after = flower_line(1).replace('}', &format!(",\"at\":{}}}", now - hours * 3_600_000));
+        value(format!("{{\"op\":\"c\",\"after\":{after}}}"))
+    };
+    let delete = || value("{\"op\":\"d\",\"after\":null}");
+    // Each change of the hour begins a segment.
+    stage.send(0, vec![delete(), change(5), delete(), change(4), tombstone(), delete(), change(5), delete()]).await;
+    let at = "[[fields]]\nname = \"at\"\ntype = \"timestamp\"\nunit = \"ms\"\n[event_time]\nfield = \"at\"\n";
+    let mut settings = settings(&stage, "envelope = \"debezium\"", &(measures("") + at), "iris");
+    settings.lake.segment_hours_max = 1;
+    let tally = batch(settings.clone()).await.tally;
+    assert_eq!((tally.segments, tally.counts.scored, tally.counts.filtered), (3, 3, 5));
+    assert_clean(&settings).await;
+}
+
 /// Runs `infer --pipeline`, then a batch by the file that it wrote; how many rows landed.
 async fn inferred_and_run(stage: &Stage, model: &str, more: &[&str]) -> i64 {
     let model = format!("{}/models/{model}", env!("CARGO_MANIFEST_DIR"));

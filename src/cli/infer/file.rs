@@ -233,8 +233,8 @@ mod tests {
 
     fn parsed(inferred: &Inferred) -> Settings {
         let columns = columns(inferred);
-        let text =
-            source(&["b:1".into()], "_t") + &format(inferred) + &fields(inferred, &columns) + &rest("m", "l", "_t");
+        let source = source(&["b:1".into()], "_t");
+        let text = [source, format(inferred), fields(inferred, &columns), rest("m", "l", "_t")].concat();
         config::parse(&text, |_| None).unwrap_or_else(|faults| panic!("{faults:?}\n{text}"))
     }
 

@@ -152,10 +152,11 @@ impl Infer {
         );
         let fields = file::fields(inferred, columns);
         Ok(match &self.model {
-            None => heading + &file::format(inferred) + &fields,
+            None => [heading, file::format(inferred), fields].concat(),
             Some(model) => {
                 let source = file::source(&self.brokers, &self.topic);
-                heading + &source + &file::format(inferred) + &fields + &file::rest(model, &self.lake, &self.topic)
+                let rest = file::rest(model, &self.lake, &self.topic);
+                [heading, source, file::format(inferred), fields, rest].concat()
             }
         })
     }
@@ -165,7 +166,7 @@ impl Infer {
         let deadline = Instant::now() + Duration::from_secs(self.seconds);
         let broker = Broker::connect(&self.brokers, LIMITS).await?;
         let numbers = broker.partitions(&self.topic).await?;
-        let open = stream::iter(&numbers).map(|number| extent(&broker, &self.topic, *number));
+        let open = stream::iter(numbers.clone()).map(|number| extent(&broker, &self.topic, number));
         let extents: Vec<_> = open.buffered(PARTITIONS_ASKED_MAX).try_collect().await?;
         let shares =
             shares(&extents.iter().map(|(_, from, to)| to.abs_diff(*from)).collect::<Vec<_>>(), self.records.into());

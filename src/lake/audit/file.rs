@@ -48,8 +48,8 @@ pub(super) struct Expected {
     pub(super) keep: bool,
 }
 
-/// The file's rows if they are to be kept.
-pub(super) async fn check(lake: &Lake, found: GetResult, expected: Expected) -> Result<Option<Places>, Stop> {
+/// The file's rows if they are to be kept, else none of them.
+pub(super) async fn check(lake: &Lake, found: GetResult, expected: Expected) -> Result<Places, Stop> {
     let size = found.meta.size;
     let file = expected.file.clone();
     if size != expected.entry.bytes {
@@ -103,7 +103,7 @@ fn slice(bytes: &Bytes, range: &Range<u64>) -> Option<Bytes> {
     Some(bytes.slice_ref(bytes.get(range)?))
 }
 
-async fn decode(source: &Source<'_>, expected: Expected) -> Result<Option<Places>, Stop> {
+async fn decode(source: &Source<'_>, expected: Expected) -> Result<Places, Stop> {
     let metadata = read_metadata(source).await?;
     let file = &source.file;
     let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(u64::MAX);
@@ -171,7 +171,7 @@ struct Reading {
     expected: Expected,
     rows: u64,
     last: Option<(i64, i32)>,
-    kept: Option<Places>,
+    kept: Places,
 }
 
 impl Reading {
@@ -189,8 +189,7 @@ impl Reading {
             Depth::EveryColumn => builder.with_batch_size(deep_rows),
         };
         let decoder = builder.build().map_err(failed)?;
-        let kept = expected.keep.then(Places::default);
-        Ok(Self { decoder, expected, rows: 0, last: None, kept })
+        Ok(Self { decoder, expected, rows: 0, last: None, kept: Places::default() })
     }
 
     /// Goes through what has been read; then says what to read next, and nothing at the end.
@@ -220,16 +219,14 @@ impl Reading {
             self.last = Some(place);
         }
         self.rows += offsets.len() as u64;
-        if !numbers.is_empty() {
-            self.kept.get_or_insert_default().rows.extend_from_slice(numbers);
-        }
-        if let Some(kept) = &mut self.kept {
-            kept.offsets.extend_from_slice(offsets);
+        if expected.keep || !numbers.is_empty() {
+            self.kept.offsets.extend_from_slice(offsets);
+            self.kept.rows.extend_from_slice(numbers);
         }
         Ok(())
     }
 
-    fn finish(self) -> Result<Option<Places>, Fault> {
+    fn finish(self) -> Result<Places, Fault> {
         let Expected { file, entry, .. } = self.expected;
         if self.rows != entry.rows {
             return Err(Fault::Rows { file, found: self.rows, expected: entry.rows });

@@ -158,15 +158,9 @@ impl ClaimCheck<'_> {
 
     /// The faults of files that are each right by itself. `held` is what is there and whole; counts are looked at only if
     /// all else is `sound`.
-    async fn check_together(
-        &self,
-        files: usize,
-        held: Vec<Option<Places>>,
-        sound: bool,
-    ) -> Result<Vec<Fault>, AuditError> {
+    async fn check_together(&self, files: usize, held: Vec<Places>, sound: bool) -> Result<Vec<Fault>, AuditError> {
         let all_there = held.len() == files;
-        let held: Vec<Places> = held.into_iter().flatten().collect();
-        if held.is_empty() {
+        if held.iter().all(|places| places.offsets.is_empty()) {
             return Ok(vec![]);
         }
         let claim = || self.path.clone();
@@ -195,7 +189,7 @@ impl ClaimCheck<'_> {
         places: &claim::Places,
         several: bool,
         files: &mut Files,
-    ) -> Result<Option<Option<Places>>, AuditError> {
+    ) -> Result<Option<Places>, AuditError> {
         let Some((found, at)) = self.find(file, places, files).await? else { return Ok(None) };
         let expected = file::Expected {
             file: at.clone(),
