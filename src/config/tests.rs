@@ -9,7 +9,7 @@ use crate::{
     broker::{BrokerLimits, GroupProtocol, GroupSettings, SourceSettings, Start},
     decode::{CsvSettings, DecodeSettings, Envelope, EventTime, EventWindow, Format, JsonSettings, Lines},
     lake::{Compression, LakeSettings, PartitionBy, Roll},
-    lane::Limits,
+    lane::{Limits, Percentage, RejectLimit},
     model::{Backend, ModelSettings},
     pipeline::{Flow, Flows, Naming, Sharing, TopicPattern},
     record::{Field, FieldKind, TimestampFormat},
@@ -159,6 +159,7 @@ fn every_key_reaches_its_setting() {
             partitions_refresh: seconds(5),
             cpu_threads: 4,
         },
+        rejects: Some(RejectLimit { above: Percentage(1_250), window: seconds(120), records_min: 500 }),
         metrics: Some(([127, 0, 0, 1], 9184).into()),
     };
     assert_eq!(parse(FULL, unset), Ok(wanted));

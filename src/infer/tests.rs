@@ -170,7 +170,7 @@ proptest! {
     fn no_bytes_make_it_panic(values in prop::collection::vec(any::<Option<Vec<u8>>>(), 0..8)) {
         let records: Vec<_> = values.into_iter().map(|value| Record { value, ..Record::default() }).collect();
         for guide in [Guide::Json, Guide::Csv { delimiter: b',', columns: vec![] }, Guide::Raw] {
-            infer(&records, &guide);
+            prop_assert!(infer(&records, &guide).rows <= records.len() as u64 * 100);
         }
     }
 }

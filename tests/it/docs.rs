@@ -14,7 +14,7 @@ const TABLE_BEGINS: &str = "<!-- The table of keys: what `alluvium::config::mark
 const TABLE_ENDS: &str = "<!-- The end of the table of keys. -->";
 
 /// Who may use whom; `telemetry` counts and tells, and knows nothing of the rest.
-const LAW: [(&str, &[&str]); 16] = [
+const LAW: [(&str, &[&str]); 17] = [
     ("lib", &[]),
     ("main", &["cli", TELEMETRY]),
     (
