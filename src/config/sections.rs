@@ -131,6 +131,7 @@ fn roll(table: &mut Section<'_, '_>) -> Option<Roll> {
 }
 
 /// When a lane stops for its rejects; not by default.
+#[expect(clippy::option_option, reason = "the outer one is absent where a fault was noted")]
 fn rejected(table: &mut Section<'_, '_>) -> Option<Option<RejectLimit>> {
     let above = table.read_or(&keys::STOP_ABOVE, None, |given| value::percentage(given).map(Percentage).map(Some));
     let window = table.duration(&keys::STOP_WINDOW);

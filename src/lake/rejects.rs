@@ -45,7 +45,7 @@ impl<'a> RejectFiles<'a> {
     }
 
     /// The next claims that have rejects, or a revision on its way; none at the end.
-    pub async fn next(&mut self) -> Result<BTreeSet<Place>, LakeError> {
+    pub async fn more(&mut self) -> Result<BTreeSet<Place>, LakeError> {
         let mut places = BTreeSet::new();
         if self.is_over {
             return Ok(places);
@@ -160,7 +160,7 @@ impl RejectedFile {
     }
 
     /// The next records; `None` at the end.
-    pub fn next(&mut self) -> Result<Option<Rejected>, LakeError> {
+    pub fn some(&mut self) -> Result<Option<Rejected>, LakeError> {
         let rows = match self.rest.take() {
             Some(rest) => rest,
             None => match self.reader.next() {

@@ -203,18 +203,18 @@ impl Repair<'_> {
         staged: &BTreeMap<&Path, u64>,
         needed: &mut BTreeSet<Path>,
     ) -> Result<bool, AuditError> {
-        let mut head = match ledger::genesis(self.lake, id).await {
+        let mut end = match ledger::genesis(self.lake, id).await {
             Ok(genesis) => genesis,
             Err(stop) => return stop.into_fault().map(|_| false),
         };
         let lake = self.lake;
-        let steps = ledger::walk(lake, id, head);
+        let steps = ledger::walk(lake, id, end);
         pin_mut!(steps);
         let (mut met, mut whole) = (0, true);
         while let Some(step) = steps.try_next().await? {
             let Step::Claim { claim, .. } = step else { return Ok(false) };
             met += 1;
-            head = claim.end;
+            end = claim.end;
             let (held, broken) = revision::held(lake, id, *claim).await?;
             whole &= broken.is_none();
             needed
@@ -223,8 +223,8 @@ impl Repair<'_> {
                 self.file(id, &held, file, staged, needed).await?;
             }
         }
-        let listed = ledger::list(lake, id, head).await?;
-        let goes_on = listed.beyond == 0 || ledger::has_claim(lake, id, head).await?;
+        let listed = ledger::list(lake, id, end).await?;
+        let goes_on = listed.beyond == 0 || ledger::has_claim(lake, id, end).await?;
         Ok(listed.below == met && goes_on && whole)
     }
 

@@ -109,8 +109,8 @@ enum Looked {
     /// A file of rejects was replaced meanwhile.
     Changed,
     Tried {
-        pass: Pass,
-        made: Option<Recasted>,
+        pass: Box<Pass>,
+        made: Option<Box<Recasted>>,
     },
 }
 
@@ -140,7 +140,7 @@ impl Replay<'_> {
         };
         let mut files = RejectFiles::of(self.store, self.dataset);
         loop {
-            let places = files.next().await?;
+            let places = files.more().await?;
             if places.is_empty() {
                 break;
             }
@@ -189,12 +189,9 @@ impl Replay<'_> {
             match self.claim(hands, &works, &ledger, start).await {
                 Ok(()) => return Ok(()),
                 Err(LaneError::Lake(LakeError::Corrupt { path, reason })) => {
-                    hands.tell(|told| {
-                        told.keep(format!(
-                            "the rejects of {} at {start} are left alone, for {path}: {reason}",
-                            ledger.id()
-                        ))
-                    });
+                    let id = ledger.id();
+                    let why = format!("the rejects of {id} at {start} are left alone, for {path}: {reason}");
+                    hands.tell(|told| told.keep(why));
                     return Ok(());
                 }
                 Err(error) if error.is_transient() && began.elapsed() < self.settings.limits.retry_for_max => {
@@ -220,7 +217,7 @@ impl Replay<'_> {
             let is_cut = made.as_ref().is_some_and(|made| made.is_cut);
             if let Some(made) = made {
                 (pass.scored, pass.filtered) = made.moved();
-                match ledger.revise(&held, made, began).await? {
+                match ledger.revise(&held, *made, began).await? {
                     Revised::Won(revision) => {
                         tracing::info!(lane = %ledger.id(), start, revision = revision.number, rows = pass.scored, "rejects became rows");
                     }
@@ -232,14 +229,13 @@ impl Replay<'_> {
                 }
                 hands.tell(|told| told.revisions += 1);
             }
-            hands.tell(|told| told.add(pass, is_cut));
+            hands.tell(|told| told.add(*pass, is_cut));
             if !is_cut {
                 return Ok(());
             }
         }
-        hands.tell(|told| {
-            told.keep(format!("the rejects of {} at {start} were given up after {LOOKS_MAX} looks", ledger.id()))
-        });
+        let why = format!("the rejects of {} at {start} were given up after {LOOKS_MAX} looks", ledger.id());
+        hands.tell(|told| told.keep(why));
         Ok(())
     }
 
@@ -256,7 +252,7 @@ impl Replay<'_> {
             pass.kept.push(format!(
                 "the rejects of {id} at {start} need {needed} bytes of memory: raise `memory` under [limits] to as much"
             ));
-            return Ok(Looked::Tried { pass, made: None });
+            return Ok(Looked::Tried { pass: Box::new(pass), made: None });
         }
         let _room = hands.memory.acquire_many(needed_kib).await;
         let room = self.settings.lake.roll.bytes_max;
@@ -285,7 +281,7 @@ impl Replay<'_> {
             Some(recast) => hands.cpu.run(move || recast.finish()).await??,
             None => None,
         };
-        Ok(Looked::Tried { pass, made })
+        Ok(Looked::Tried { pass: Box::new(pass), made: made.map(Box::new) })
     }
 
     async fn missing(&self, ledger: &Ledger, held: &Held, file: &HeldFile<'_>, pass: &mut Pass) {
@@ -313,7 +309,7 @@ impl Trial {
             recast.open(entry)?;
         }
         let now_ms = chrono::Utc::now().timestamp_millis();
-        while let Some(rejected) = reading.next()? {
+        while let Some(rejected) = reading.some()? {
             self.some(&rejected, now_ms)?;
         }
         Ok(())

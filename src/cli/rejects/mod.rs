@@ -93,7 +93,8 @@ struct Report {
 
 #[derive(Debug, Serialize)]
 struct Hour {
-    hour: String,
+    #[serde(rename = "hour")]
+    begins: String,
     reason: String,
     rejects: u64,
 }
@@ -177,7 +178,7 @@ impl<'a> Scan<'a> {
         let mut files = RejectFiles::of(store, self.dataset);
         let bar = progress::bar("reading", 0);
         loop {
-            let places = files.next().await.context("list the rejects")?;
+            let places = files.more().await.context("list the rejects")?;
             if places.is_empty() {
                 bar.finish_and_clear();
                 return Ok(());
@@ -214,7 +215,7 @@ impl<'a> Scan<'a> {
                 continue;
             };
             let mut reading = RejectedFile::open(&file.entry.path.as_str().into(), bytes)?;
-            while let Some(rejected) = reading.next()? {
+            while let Some(rejected) = reading.some()? {
                 self.take(place, &rejected, export.as_deref_mut())?;
             }
         }
@@ -249,9 +250,9 @@ impl<'a> Scan<'a> {
 
     fn report(self) -> Report {
         let hours =
-            self.counts.into_iter().map(|((hour, reason), rejects)| Hour { hour: shown_hour(hour), reason, rejects });
+            self.counts.into_iter().map(|((hour, reason), rejects)| Hour { begins: shown_hour(hour), reason, rejects });
         let beyond =
-            (self.beyond > 0).then(|| Hour { hour: "others".into(), reason: "any".into(), rejects: self.beyond });
+            (self.beyond > 0).then(|| Hour { begins: "others".into(), reason: "any".into(), rejects: self.beyond });
         Report { by_hour: hours.chain(beyond).collect(), ..self.report }
     }
 }
@@ -268,8 +269,8 @@ impl Report {
             return "no rejects\n".into();
         }
         let mut hours: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
-        for Hour { hour, reason, rejects } in &self.by_hour {
-            *hours.entry(hour).or_default().entry(reason).or_default() += rejects;
+        for Hour { begins, reason, rejects } in &self.by_hour {
+            *hours.entry(begins).or_default().entry(reason).or_default() += rejects;
         }
         let reasons: Vec<&str> = self.by_reason.keys().map(String::as_str).collect();
         let row = |label: &str, of: &dyn Fn(&str) -> u64, sum: u64| {
@@ -283,7 +284,7 @@ impl Report {
             rows.push(row(hour, &|reason| counts.get(reason).copied().unwrap_or(0), sum));
         }
         rows.push(row("all", &|reason| self.by_reason.get(reason).copied().unwrap_or(0), self.rejects));
-        let sample: String = self.sample.iter().map(|shown| format!("\n{shown}")).collect();
-        format!("{}{sample}", grid("", &rows))
+        let sample: Vec<_> = self.sample.iter().map(ToString::to_string).collect();
+        [grid("", &rows)].into_iter().chain(sample).collect::<Vec<_>>().join("\n")
     }
 }

@@ -82,19 +82,15 @@ impl fmt::Display for Shown {
 
 /// Text as text, with escapes for what can't be seen; other bytes in hex. What is long is cut, and says so.
 fn readable(bytes: &[u8]) -> String {
-    match str::from_utf8(bytes) {
-        Ok(text) => {
-            let end = text.char_indices().map(|(at, _)| at).find(|&at| at >= SHOWN_BYTES_MAX);
-            let shown: String =
-                text.get(..end.unwrap_or(text.len())).unwrap_or_default().chars().flat_map(escaped).collect();
-            if end.is_some() { format!("{shown}… ({} bytes)", bytes.len()) } else { shown }
-        }
-        Err(_) => {
-            let hex: Vec<_> = bytes.iter().take(HEX_BYTES_MAX).map(|byte| format!("{byte:02x}")).collect();
-            let more = if bytes.len() > HEX_BYTES_MAX { "…" } else { "" };
-            format!("{}{more} ({} bytes)", hex.join(" "), bytes.len())
-        }
-    }
+    let Ok(text) = str::from_utf8(bytes) else {
+        let hex: Vec<_> = bytes.iter().take(HEX_BYTES_MAX).map(|byte| format!("{byte:02x}")).collect();
+        let more = if bytes.len() > HEX_BYTES_MAX { "…" } else { "" };
+        return format!("{}{more} ({} bytes)", hex.join(" "), bytes.len());
+    };
+    let end = text.char_indices().map(|(at, _)| at).find(|&at| at >= SHOWN_BYTES_MAX);
+    let shown = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
+    let shown: String = shown.chars().flat_map(escaped).collect();
+    if end.is_some() { format!("{shown}… ({} bytes)", bytes.len()) } else { shown }
 }
 
 /// Quotes stay as they are: there is nothing around the text that they could end.
