@@ -8,6 +8,7 @@ mod cpu;
 mod fetch;
 mod memory;
 pub mod place;
+mod rejects;
 mod schemas;
 mod status;
 mod works;
@@ -29,11 +30,12 @@ pub use self::{
     cpu::{Cpu, Cut},
     fetch::{FetchSettings, Fetched},
     memory::{Memory, Share},
+    rejects::{Excess, Percentage, RejectLimit},
     schemas::Writers,
     status::{Status, Tally},
     works::Works,
 };
-use self::{place::Extent, works::Work};
+use self::{place::Extent, rejects::Watch, works::Work};
 use crate::{
     broker::{BrokerError, BrokerErrorKind, Partition, Start},
     decode::{DecodeError, Schemas},
@@ -74,6 +76,8 @@ pub struct Lane {
     pub cpu: Cpu,
     pub fetch: FetchSettings,
     pub roll: Roll,
+    /// When there are so many rejects that a person should look first.
+    pub rejects: Option<RejectLimit>,
     /// A batch run ends here; a stream never does.
     pub until: Option<i64>,
     pub stop: CancellationToken,
@@ -105,6 +109,8 @@ pub enum LaneError {
     Recreated { evidence: String, generation: u32 },
     #[error("this dataset's generation was begun from topic `{begun_from}`, not `{topic}`; choose another dataset")]
     OtherTopic { begun_from: String, topic: String },
+    #[error("too many rejects: {0}")]
+    TooManyRejects(Box<Excess>),
     #[error("the task that reads the partition ended without a word")]
     ReaderGone,
     #[error(
@@ -232,9 +238,10 @@ async fn carry(
     let mut batches = pin!(batches);
     let mut works = lane.works.clone();
     let mut rest = None;
+    let mut watch = Watch::new(lane.rejects);
     lane.share.set(0);
     loop {
-        let (segment, reason) = fill(lane, mark, &mut works, &mut rest, &mut batches).await?;
+        let (segment, reason) = fill(lane, mark, &mut works, &mut rest, &mut watch, &mut batches).await?;
         if let Some(segment) = segment {
             match commit(lane, segment, &reason).await? {
                 Outcome::Won(claim) => mark = Mark { position: claim.end, seen: claim.fingerprint },
@@ -256,6 +263,7 @@ async fn fill(
     mark: Mark,
     works: &mut watch::Receiver<Arc<Works>>,
     rest: &mut Option<Work>,
+    rejects: &mut Watch,
     batches: &mut (impl Stream<Item = Result<Fetched, LaneError>> + Unpin),
 ) -> Result<(Option<Segment>, Reason), LaneError> {
     let mut work = match rest.take() {
@@ -277,7 +285,9 @@ async fn fill(
             // What was read before is worth keeping; this batch is read again.
             Err(reason) => return Ok(((segment.range().end > mark.position).then_some(segment), reason)),
         };
+        let before = segment.counts();
         (segment, *rest) = take_in(lane, current.clone(), segment, work, schemas).await?;
+        rejects.take(lane.ledger.id(), before, &segment)?;
         lane.status.reached(segment.range().end);
         let full = segment.rows() >= lane.roll.rows_max || segment.memory() >= lane.roll.bytes_max;
         if full || rest.is_some() {

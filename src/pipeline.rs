@@ -20,7 +20,7 @@ use crate::{
     broker::{self, Broker, BrokerError, GroupSettings, GroupStatus, Member, TopicPartition},
     decode,
     lake::{self, LakeError, Ledger, Store},
-    lane::{Cpu, FetchSettings, Limits, Memory, Tally},
+    lane::{Cpu, FetchSettings, LaneError, Limits, Memory, RejectLimit, Tally},
     model::{self, ModelError},
     offset::{LaneId, OffsetRange},
     registry,
@@ -34,6 +34,7 @@ mod lanes;
 mod membership;
 mod models;
 mod past;
+mod replay;
 mod run;
 mod sharing;
 mod supervise;
@@ -43,6 +44,7 @@ mod tests;
 pub use self::{
     flows::{Flow, Flows, Found, Naming, TopicPattern},
     past::{Bound, Past},
+    replay::{Replay, Replayed, Replaying},
     sharing::Sharing,
 };
 
@@ -66,6 +68,8 @@ pub struct Settings {
     pub model_refresh: Duration,
     pub lake: lake::LakeSettings,
     pub limits: Limits,
+    /// When a lane stops for its rejects; never, by default.
+    pub rejects: Option<RejectLimit>,
     /// Where `/metrics` is served; nowhere by default.
     pub metrics: Option<SocketAddr>,
 }
@@ -114,6 +118,9 @@ pub enum PipelineError {
     Fields(String),
     #[error("the broker has no topic that fits `topics`; look at them under [source], and at what this user may see")]
     NoTopic,
+    /// Rejects could not be taken through the pipeline.
+    #[error(transparent)]
+    Lane(#[from] LaneError),
     /// What was asked for is not a range that can be scored again.
     #[error("{0}")]
     Past(String),

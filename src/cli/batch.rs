@@ -16,12 +16,16 @@ use crate::pipeline::Mode;
 /// is and the rest has owners that live; only if all of them end with 0 is the whole batch done.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  alluvium batch pipelines/iris.toml\n  alluvium batch pipelines/iris.toml --json | jq .scored"
+    after_help = "Example:\n  alluvium batch pipelines/iris.toml\n  alluvium batch pipelines/iris.toml --json | jq .scored\n  \
+        alluvium batch pipelines/iris.toml --accept-rejects"
 )]
 pub struct Batch {
     /// The pipeline file
     #[arg(value_name = "PIPELINE.toml")]
     pipeline: PathBuf,
+    /// Let rejects land however many they are, whatever `stop_above` says; they stay in `rejected`, and can be replayed
+    #[arg(long)]
+    accept_rejects: bool,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -29,7 +33,11 @@ pub struct Batch {
 
 impl Batch {
     pub async fn run(self) -> anyhow::Result<Exit> {
-        let outcome = run::run(run::settings(&self.pipeline)?, Mode::Batch).await?;
+        let mut settings = run::settings(&self.pipeline)?;
+        if self.accept_rejects {
+            settings.rejects = None;
+        }
+        let outcome = run::run(settings, Mode::Batch).await?;
         summary::print(&outcome, self.json)?;
         Ok(summary::exit(&outcome))
     }

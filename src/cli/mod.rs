@@ -22,7 +22,10 @@ mod grid;
 mod infer;
 mod model_spec;
 mod models;
+mod moment;
 mod produce;
+mod rejects;
+mod replay;
 mod rescore;
 mod run;
 mod score;
@@ -57,6 +60,8 @@ enum Command {
     Stream(stream::Stream),
     Batch(batch::Batch),
     Rescore(rescore::Rescore),
+    Rejects(rejects::Rejects),
+    Replay(replay::ReplayArgs),
     Check(check::Check),
     Audit(audit::Audit),
     Doctor(doctor::Doctor),
@@ -104,6 +109,8 @@ impl Cli {
             Command::Stream(command) => command.run().await,
             Command::Batch(command) => command.run().await,
             Command::Rescore(command) => command.run().await,
+            Command::Rejects(command) => command.run().await,
+            Command::Replay(command) => command.run().await,
             Command::Check(command) => command.run().await,
             Command::Audit(command) => command.run().await,
             Command::Doctor(command) => command.run().await,

@@ -352,6 +352,28 @@ pub(super) const ROLL_BYTES: Key = Key::new(
 pub(super) const ROLL_AGE: Key =
     Key::new("lake", "roll_age", Duration(100, HOUR), Value("30s"), "age at which a segment is committed");
 
+pub(super) const STOP_ABOVE: Key = Key::new(
+    "rejected",
+    "stop_above",
+    Text("a share such as `50%`, from `0.01%` to `99.99%`"),
+    Rule("off"),
+    "a partition stops, before they land, when more than this share of its records are rejects",
+);
+pub(super) const STOP_WINDOW: Key = Key::new(
+    "rejected",
+    "stop_window",
+    Duration(SECOND, HOUR),
+    Value("1m"),
+    "the time over which the share of rejects is taken",
+);
+pub(super) const STOP_RECORDS: Key = Key::new(
+    "rejected",
+    "stop_records",
+    Count(1, 1_000_000_000),
+    Value("100"),
+    "with fewer records than this within `stop_window` no partition stops",
+);
+
 pub(super) const MEMORY: Key = Key::new(
     "limits",
     "memory",
@@ -474,6 +496,9 @@ pub const KEYS: &[Key] = &[
     ROLL_ROWS,
     ROLL_BYTES,
     ROLL_AGE,
+    STOP_ABOVE,
+    STOP_WINDOW,
+    STOP_RECORDS,
     MEMORY,
     RECORD_BYTES,
     FETCH_BYTES,

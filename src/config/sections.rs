@@ -17,7 +17,7 @@ use crate::{
     broker::BrokerLimits,
     decode::DecodeSettings,
     lake::{LakeSettings, Roll, names},
-    lane::Limits,
+    lane::{Limits, Percentage, RejectLimit},
     model::ModelSettings,
     pipeline::{Flow, Flows, Naming, Settings},
 };
@@ -33,6 +33,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let limits = limits(&mut reader.section("limits"));
     let format = format::format(&mut reader.section("format"), &fields, limits.segment_hours_max, has_registry);
     let (lake, flows) = lake(&mut reader.section("lake"), limits.segment_hours_max, &topics);
+    let rejects = rejected(&mut reader.section("rejected"));
     let metrics = reader.section("metrics").read_or(&keys::LISTEN, None, |given| address(given).map(Some));
 
     let (event_time, window) = event_time?;
@@ -54,6 +55,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         model_refresh: model_refresh?,
         lake: lake?,
         limits: limits.lanes?,
+        rejects: rejects?,
         metrics: metrics?,
     })
 }
@@ -130,6 +132,16 @@ fn roll(table: &mut Section<'_, '_>) -> Option<Roll> {
     let bytes_max = table.number(&keys::ROLL_BYTES);
     let age_max = table.duration(&keys::ROLL_AGE);
     Some(Roll { rows_max: rows_max?, bytes_max: bytes_max?, age_max: age_max? })
+}
+
+/// When a lane stops for its rejects; not by default.
+#[expect(clippy::option_option, reason = "the outer one is absent where a fault was noted")]
+fn rejected(table: &mut Section<'_, '_>) -> Option<Option<RejectLimit>> {
+    let above = table.read_or(&keys::STOP_ABOVE, None, |given| value::percentage(given).map(Percentage).map(Some));
+    let window = table.duration(&keys::STOP_WINDOW);
+    let records_min = table.number(&keys::STOP_RECORDS);
+    let (above, window, records_min) = (above?, window?, records_min?);
+    Some(above.map(|above| RejectLimit { above, window, records_min }))
 }
 
 /// Of a lake, of a model: what `Objects` can open.

@@ -11,7 +11,7 @@ use crate::{
         AvroEncoding, CsvSettings, DecodeSettings, Envelope, EventTime, EventWindow, Format, JsonSettings, Lines,
     },
     lake::{Compression, LakeSettings, PartitionBy, Roll},
-    lane::Limits,
+    lane::{Limits, Percentage, RejectLimit},
     model::{Backend, ModelSettings},
     pipeline::{Flow, Flows, Naming, Sharing, TopicPattern},
     record::{Field, FieldKind, TimestampFormat},
@@ -103,6 +103,7 @@ fn a_minimal_file_gets_the_documented_defaults() {
             partitions_refresh: Duration::from_secs(30),
             cpu_threads: cores,
         },
+        rejects: None,
         metrics: None,
     };
     assert_eq!(parse(&minimal(), unset), Ok(wanted));
@@ -193,6 +194,7 @@ fn every_key_reaches_its_setting() {
             partitions_refresh: seconds(5),
             cpu_threads: 4,
         },
+        rejects: Some(RejectLimit { above: Percentage(1_250), window: seconds(120), records_min: 500 }),
         metrics: Some(([127, 0, 0, 1], 9184).into()),
     };
     assert_eq!(parse(FULL, unset), Ok(wanted));

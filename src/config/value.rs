@@ -152,6 +152,21 @@ pub(super) fn time(given: &Given<'_>) -> Result<i64, Refusal> {
     DateTime::parse_from_rfc3339(text.trim()).map(|time| time.timestamp_millis()).map_err(|_| Refusal::default())
 }
 
+/// A share, in hundredths of a percent; neither none nor all.
+pub(super) fn percentage(given: &Given<'_>) -> Result<u32, Refusal> {
+    let text = given.as_text()?.trim();
+    let Some(number) = text.strip_suffix('%') else {
+        let hint = whole(text).map(|number| Refusal::with_hint(format!("with its sign it is \"{number}%\"")));
+        return Err(hint.unwrap_or_default());
+    };
+    let (percent, hundredths) = number.trim_end().split_once('.').unwrap_or((number.trim_end(), "0"));
+    let fits = hundredths.len() <= 2 && hundredths.bytes().all(|b| b.is_ascii_digit());
+    let hundredths = if fits { whole(&format!("{hundredths:0<2}"))? } else { return Err(Refusal::default()) };
+    let share = whole(percent)?.checked_mul(100).and_then(|share| share.checked_add(hundredths));
+    let share = share.filter(|share| (1..10_000).contains(share)).and_then(|share| u32::try_from(share).ok());
+    share.ok_or_else(Refusal::default)
+}
+
 /// A positive number, given as one or by a variable.
 pub(super) fn version(given: &Given<'_>) -> Result<u32, Refusal> {
     let version = u32::try_from(whole(given.as_number()?)?).map_err(|_| Refusal::default())?;
@@ -274,6 +289,16 @@ mod tests {
     fn text_from_outside_is_shown_on_one_short_line() {
         assert_eq!(quoted("a\n\u{1b}[31m"), r#""a\n\u{1b}[31m""#);
         assert_eq!(quoted(&"é".repeat(100)), format!("{:?}…", "é".repeat(60)));
+    }
+
+    #[test]
+    fn a_share_has_its_sign_and_two_digits_at_most() {
+        let share = |text| percentage(&Given::text(text)).ok();
+        assert_eq!(["50%", "0.5 %", "99.99%", "0.01%"].map(share), [Some(5000), Some(50), Some(9999), Some(1)]);
+        for wrong in ["50", "0%", "100%", "0.001%", "-1%", "%", "1.-1%", "99999999999999999999%", "1.é%"] {
+            assert_eq!(share(wrong), None, "{wrong}");
+        }
+        assert_eq!(percentage(&Given::text("50")).unwrap_err().hint.unwrap(), "with its sign it is \"50%\"");
     }
 
     #[test]

@@ -296,16 +296,24 @@ async fn judge(store: &Store, dataset: &str, notes: &[Known], object: &ObjectMet
     if !notes.iter().any(may_cover) {
         return Ok(Judgement::Spared);
     }
-    let claim = match Ledger::new(store.clone(), id.clone(), "".into()).claim_at(start).await {
-        Ok(Some(claim)) => claim,
+    let ledger = Ledger::new(store.clone(), id.clone(), "".into());
+    let held = async {
+        match ledger.claim_at(start).await? {
+            Some(claim) => ledger.held(claim).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let held = match held.await {
+        Ok(Some(held)) => held,
         Ok(None) => return Ok(Judgement::Spared),
         Err(LakeError::Corrupt { path: claim, reason }) => {
             return Ok(Judgement::Unknown(format!("{path} is kept, for {claim}: {reason}")));
         }
         Err(error) => return Err(error),
     };
-    let entry = claim.files.iter().find(|entry| entry.path == path.as_ref());
-    let old = entry.filter(|entry| notes.iter().any(|known| known.covers(&id, &claim, entry)));
+    let files = held.files();
+    let entry = files.iter().map(|file| file.entry).find(|entry| entry.path == path.as_ref());
+    let old = entry.filter(|entry| notes.iter().any(|known| known.covers(&id, &held.claim, entry)));
     Ok(old.map_or(Judgement::Spared, |entry| Judgement::Old(Old { kind: entry.kind, rows: entry.rows, time_ms })))
 }
 

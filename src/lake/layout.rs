@@ -199,7 +199,7 @@ fn scored_schema(fields: &Schema, numbered: bool, classes: &[String]) -> Schema 
     Schema::new(all)
 }
 
-fn rejected_schema() -> Schema {
+pub(super) fn rejected_schema() -> Schema {
     let mut all = provenance_fields();
     let mut add = |field: Field| all.push(Arc::new(field));
     add(Field::new("_value", DataType::Binary, true));

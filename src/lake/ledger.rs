@@ -45,14 +45,32 @@ const CLAIM_SETTLE_MAX: Duration = Duration::from_mins(1);
 const CLAIM_RETRY_WAIT: Duration = Duration::from_millis(50);
 const CLAIM_RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Files of one segment on their way at once.
-const UPLOADS_MAX: usize = 4;
+pub(super) const UPLOADS_MAX: usize = 4;
 
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    store: Store,
-    id: LaneId,
+    pub(super) store: Store,
+    pub(super) id: LaneId,
     /// Names this process in claims, for people.
-    writer: Arc<str>,
+    pub(super) writer: Arc<str>,
+}
+
+/// An object that is to be created once.
+pub(super) struct Attempt<'a> {
+    pub(super) path: &'a Path,
+    pub(super) json: Bytes,
+    pub(super) id: Uuid,
+    /// Of the claim, for people.
+    pub(super) start: i64,
+    /// When its staging was begun.
+    pub(super) began: SystemTime,
+}
+
+/// Whose an object of the ledger is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) attempt: Uuid,
+    pub(super) writer: String,
 }
 
 /// Where a partition stands.
@@ -173,14 +191,20 @@ impl Ledger {
         self.stale(newest).try_fold(0, |count, _| ready(Ok(count + 1))).await
     }
 
-    /// Staging so old that nobody will claim it, but for that of the newest claim.
+    /// Staging so old that nobody will claim it, but for that of the newest claim and of revisions that are not published.
     fn stale(&self, newest: Option<&Claim>) -> impl Stream<Item = Result<Path, LakeError>> + use<'_> {
         let folder = names::staging_of(&self.id);
         let kept = newest.map(|claim| names::staging(&self.id, claim.attempt));
         let stale_since = Utc::now() - STALE_STAGING_AGE;
         self.store.list(&folder).try_filter_map(move |object| {
             let kept = kept.as_ref().is_some_and(|kept| object.location.prefix_matches(kept));
-            ready(Ok((object.last_modified < stale_since && !kept).then_some(object.location)))
+            let stale = (object.last_modified < stale_since && !kept).then_some(object.location);
+            async move {
+                match stale {
+                    Some(path) if self.is_of_a_revision(&path).await? => Ok(None),
+                    stale => Ok(stale),
+                }
+            }
         })
     }
 
@@ -248,27 +272,43 @@ impl Ledger {
                 Ok(Outcome::Won(Box::new(claim)))
             }
             Some(rival) => {
-                self.drop_staging(&claim).await;
+                self.drop_staging(claim.attempt, &claim.files).await;
                 Ok(Outcome::Fenced { by: rival.writer })
             }
         }
     }
 
     /// The one commit point. `None` means won, else the claim that stands there.
+    async fn claim(&self, claim: &Claim, began: SystemTime) -> Result<Option<Stamp>, LakeError> {
+        let path = names::claim(&self.id, claim.start);
+        let attempt =
+            Attempt { path: &path, json: to_json(claim, &path)?, id: claim.attempt, start: claim.start, began };
+        self.create_once(attempt, || self.claim_stamp(claim.start)).await
+    }
+
+    async fn claim_stamp(&self, start: i64) -> Result<Option<Stamp>, LakeError> {
+        let standing = self.claim_at(start).await?;
+        Ok(standing.map(|claim| Stamp { attempt: claim.attempt, writer: claim.writer }))
+    }
+
+    /// Creates an object of the ledger that can be created only once. `None` means that it is ours, else whose it is.
     ///
     /// Any answer but Ok says nothing for certain: a retry below us may have collided with our own write, and a timeout
     /// may hide a write that landed. So the object itself is asked.
-    async fn claim(&self, claim: &Claim, began: SystemTime) -> Result<Option<Claim>, LakeError> {
-        let path = names::claim(&self.id, claim.start);
-        let json = to_json(claim, &path)?;
+    pub(super) async fn create_once<F: Future<Output = Result<Option<Stamp>, LakeError>>>(
+        &self,
+        attempt: Attempt<'_>,
+        look: impl Fn() -> F,
+    ) -> Result<Option<Stamp>, LakeError> {
+        let Attempt { path, json, id, start, began } = attempt;
         let (settling, mut wait, mut tries) = (Instant::now(), CLAIM_RETRY_WAIT, 0);
         loop {
             if began.elapsed().map_or(true, |age| age > ATTEMPT_AGE_MAX) {
-                return Err(self.abandoned(claim, "its staging has become too old to be claimed", None));
+                return Err(self.abandoned(start, "its staging has become too old to be claimed", None));
             }
-            let Err(error) = self.store.create(&path, json.clone()).await else { return Ok(None) };
-            match self.claim_at(claim.start).await {
-                Ok(Some(standing)) if standing.attempt == claim.attempt => return Ok(None),
+            let Err(error) = self.store.create(path, json.clone()).await else { return Ok(None) };
+            match look().await {
+                Ok(Some(standing)) if standing.attempt == id => return Ok(None),
                 Ok(Some(standing)) => return Ok(Some(standing)),
                 Err(hopeless) if !hopeless.is_transient() || hopeless.is_refusal() => return Err(hopeless),
                 Ok(None) | Err(_) => {}
@@ -279,7 +319,7 @@ impl Ledger {
             }
             tries += 1;
             if tries == CLAIM_TRIES_MAX || settling.elapsed() > CLAIM_SETTLE_MAX {
-                return Err(self.abandoned(claim, "the store gave no answer that settles it", Some(error)));
+                return Err(self.abandoned(start, "the store gave no answer that settles it", Some(error)));
             }
             tracing::warn!(lane = %self.id, error = &error as &dyn Error, "claim not settled; sending it again");
             sleep(wait).await;
@@ -287,15 +327,16 @@ impl Ledger {
         }
     }
 
-    fn abandoned(&self, claim: &Claim, reason: &'static str, last: Option<LakeError>) -> LakeError {
-        LakeError::Abandoned { id: self.id.clone(), start: claim.start, reason, source: last.map(Box::new) }
+    fn abandoned(&self, start: i64, reason: &'static str, last: Option<LakeError>) -> LakeError {
+        LakeError::Abandoned { id: self.id.clone(), start, reason, source: last.map(Box::new) }
     }
 
     /// Moves every file of a claim to its final name; any writer may do it, any number of times.
-    async fn publish(&self, claim: &Claim) -> Result<(), LakeError> {
+    pub(super) async fn publish(&self, claim: &Claim) -> Result<(), LakeError> {
         for file in &claim.files {
             let (staged, path) = (Path::from(file.staged.as_str()), Path::from(file.path.as_str()));
-            if self.store.publish(&staged, &path).await? == Published::Missing && !self.is_expired(claim, file).await {
+            let missing = self.store.publish(&staged, &path).await? == Published::Missing;
+            if missing && !self.is_revised(claim, file).await && !self.is_expired(claim, file).await {
                 tracing::warn!(lane = %self.id, %path, "a file of the newest claim is gone, and no note says that it was expired");
             }
         }
@@ -304,17 +345,17 @@ impl Ledger {
     }
 
     /// Whether a note says that the file was deleted by policy; notes that can't be read say nothing.
-    async fn is_expired(&self, claim: &Claim, file: &FileEntry) -> bool {
+    pub(super) async fn is_expired(&self, claim: &Claim, file: &FileEntry) -> bool {
         let reading = Expiries::read(self.store.objects().as_ref(), &self.id.dataset);
         let Ok(Ok(notes)) = timeout(ANSWER_WAIT_MAX, reading).await else { return false };
         notes.covering(&self.id, claim, file).is_some()
     }
 
-    async fn drop_staging(&self, claim: &Claim) {
-        for file in &claim.files {
+    pub(super) async fn drop_staging<'a>(&self, attempt: Uuid, files: impl IntoIterator<Item = &'a FileEntry>) {
+        for file in files {
             self.store.remove(&Path::from(file.staged.as_str())).await;
         }
-        self.store.remove_empty_folder(&names::staging(&self.id, claim.attempt)).await;
+        self.store.remove_empty_folder(&names::staging(&self.id, attempt)).await;
     }
 
     /// The claim that starts there, if there is one.
@@ -356,7 +397,7 @@ impl Ledger {
         }
     }
 
-    async fn read_json<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, LakeError> {
+    pub(super) async fn read_json<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, LakeError> {
         let Some(bytes) = self.store.read(path).await? else { return Ok(None) };
         parse(&bytes).map(Some).map_err(|reason| LakeError::Corrupt { path: path.clone(), reason })
     }

@@ -14,7 +14,11 @@ mod layout;
 pub mod ledger;
 pub mod names;
 mod origin;
+mod recast;
+mod rejects;
 mod repair;
+mod revise;
+mod revision;
 mod segment;
 mod store;
 
@@ -25,8 +29,12 @@ pub use expiry::{Expiries, Expiry, Means};
 pub use layout::Layout;
 pub use ledger::{Head, Ledger, Outcome};
 pub use origin::{LateOrigins, Origin};
+pub use recast::{Recast, Recasted};
+pub use rejects::{Place, RejectFiles, Rejected, RejectedFile, Wanted};
 pub use repair::{Repaired, repair};
-pub use segment::{EncodedFile, Finished, Scored, Segment};
+pub use revise::Revised;
+pub use revision::{Held, HeldFile, Moved, Replaced, Revision};
+pub use segment::{EncodedFile, Example, Finished, Scored, Segment};
 pub use store::{Published, Store};
 
 /// Where results land and how they are cut into files.

@@ -53,6 +53,26 @@ pub fn claim_start(path: &Path) -> Option<i64> {
     (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
+/// A revision of the claim that starts there, by its number from 1 on.
+#[must_use]
+pub fn revision(id: &LaneId, start: i64, number: u32) -> Path {
+    ledger(id).join(format!("{start:020}.r{number}.json"))
+}
+
+/// The claim's start and the number in a revision's file name; `None` for the ledger's other objects.
+#[must_use]
+pub fn revision_number(path: &Path) -> Option<(i64, u32)> {
+    numbered(path.filename()?.strip_suffix(".json")?)
+}
+
+/// `00000000000000012345.r1`
+fn numbered(name: &str) -> Option<(i64, u32)> {
+    let (digits, number) = name.split_once(".r")?;
+    let start = (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())??;
+    let canonical = number.parse().ok().filter(|parsed: &u32| *parsed > 0 && parsed.to_string() == number)?;
+    Some((start, canonical))
+}
+
 /// The newest claim's start, as a hint: where to begin looking.
 #[must_use]
 pub fn hint(id: &LaneId) -> Path {
@@ -68,6 +88,22 @@ pub fn staging_of(id: &LaneId) -> Path {
 #[must_use]
 pub fn staging(id: &LaneId, attempt: Uuid) -> Path {
     staging_of(id).join(attempt.to_string())
+}
+
+/// What a revision stages says whose it is, so that a sweep can ask the ledger whether somebody still needs it.
+#[must_use]
+pub fn staged_revision(id: &LaneId, attempt: Uuid, start: i64, number: u32, file: usize) -> Path {
+    staging(id, attempt).join(format!("{start:020}.r{number}-{file:04}.parquet"))
+}
+
+/// The attempt, the claim's start and the revision's number, by the name of a file that a revision staged.
+#[must_use]
+pub fn staged_revision_of(path: &Path) -> Option<(Uuid, i64, u32)> {
+    let parts: Vec<_> = path.parts().collect();
+    let [.., attempt, file] = parts.as_slice() else { return None };
+    let (revision, _) = file.as_ref().strip_suffix(".parquet")?.split_once('-')?;
+    let (start, number) = numbered(revision)?;
+    Some((attempt.as_ref().parse().ok()?, start, number))
 }
 
 /// Where probes of the store leave their traces for a moment; no dataset can have this name.
@@ -126,14 +162,23 @@ pub fn data_file(kind: FileKind, id: &LaneId, bucket: Bucket, start: i64) -> Pat
     path.join(file)
 }
 
-/// Generation, partition and claim start in a data file's name; `None` if it is not one of ours.
+/// The final name of rows that a revision made of rejects: `…/g0-p0003-00000000000000012345-r1.parquet`.
+#[must_use]
+pub fn revised_file(id: &LaneId, bucket: Bucket, start: i64, number: u32) -> Path {
+    let of_claim = data_file(FileKind::Scored, id, bucket, start);
+    Path::from(format!("{}-r{number}.parquet", of_claim.as_ref().trim_end_matches(".parquet")))
+}
+
+/// Generation, partition and claim start in a data file's name, be it the claim's own or a revision's; `None` if it is not
+/// one of ours.
 #[must_use]
 pub fn data_file_claim(path: &Path) -> Option<(u32, i32, i64)> {
-    let mut parts = path.filename()?.strip_suffix(".parquet")?.splitn(3, '-');
+    let mut parts = path.filename()?.strip_suffix(".parquet")?.splitn(4, '-');
     let generation = parts.next()?.strip_prefix('g')?.parse().ok()?;
     let partition = parts.next()?.strip_prefix('p')?.parse().ok()?;
     let start = parts.next()?.parse().ok()?;
-    Some((generation, partition, start))
+    let is_number = |number: &str| number.strip_prefix('r').is_some_and(|number| number.parse::<u32>().is_ok());
+    parts.next().is_none_or(is_number).then_some((generation, partition, start))
 }
 
 /// The time that a data file's folders stand for, in milliseconds since 1970; `None` if it lies in no date's folder.
@@ -196,6 +241,25 @@ mod tests {
         assert_eq!(file.as_ref(), "scored/iris/date=2026-11-21/hour=07/g0-p0003-00000000000000012345.parquet");
         assert_eq!(claim(&lane(), 12345).as_ref(), "_ledger/iris/g0/p0003/00000000000000012345.json");
         assert_eq!(genesis(&lane()).as_ref(), "_ledger/iris/g0/p0003/genesis.json");
+        assert_eq!(revision(&lane(), 12345, 2).as_ref(), "_ledger/iris/g0/p0003/00000000000000012345.r2.json");
+        let file = revised_file(&lane(), Bucket::of(at, PartitionBy::Hour), 12345, 2);
+        assert_eq!(file.as_ref(), "scored/iris/date=2026-11-21/hour=07/g0-p0003-00000000000000012345-r2.parquet");
+    }
+
+    #[test]
+    fn a_revision_s_names_tell_its_claim_and_number_and_nothing_else_is_taken_for_one() {
+        assert_eq!(revision_number(&revision(&lane(), 77, 12)), Some((77, 12)));
+        assert_eq!(claim_start(&revision(&lane(), 77, 12)), None);
+        for foreign in ["x/00000000000000000077.json", "x/77.r1.json", "x/00000000000000000077.r0.json"] {
+            assert_eq!(revision_number(&Path::from(foreign)), None, "{foreign}");
+        }
+        assert_eq!(revision_number(&Path::from("x/00000000000000000077.r01.json")), None);
+        let file = revised_file(&lane(), Bucket::of(0, PartitionBy::Hour), 77, 3);
+        assert_eq!(data_file_claim(&file), Some((0, 3, 77)));
+        assert_eq!(data_file_claim(&Path::from("g0-p0003-00000000000000000077-x1.parquet")), None);
+        let attempt = Uuid::from_u128(5);
+        assert_eq!(staged_revision_of(&staged_revision(&lane(), attempt, 77, 3, 0)), Some((attempt, 77, 3)));
+        assert_eq!(staged_revision_of(&staging(&lane(), attempt).join("0000.parquet")), None);
     }
 
     #[test]

@@ -19,11 +19,12 @@ use object_store::path::Path;
 use serde::Serialize;
 
 use super::{
-    Claim, FileEntry, Store,
+    FileKind, Held, HeldFile, Revision, Store,
     audit::{
         AuditError, Depth, Lake,
-        claim::places,
+        claim::{Places, places},
         ledger::{self, Step},
+        revision,
     },
     expire,
     ledger::STALE_STAGING_AGE,
@@ -107,6 +108,7 @@ impl Repair<'_> {
 
     /// Publishes what the partition's claims still have in staging, and sweeps the rest of it.
     async fn lane(&mut self, id: &LaneId, staged: Vec<Staged>) -> Result<(), AuditError> {
+        self.revisions(id).await?;
         if staged.is_empty() {
             return Ok(());
         }
@@ -120,6 +122,80 @@ impl Repair<'_> {
         Ok(())
     }
 
+    /// Finishes what replays have left undone.
+    async fn revisions(&mut self, id: &LaneId) -> Result<(), AuditError> {
+        let lake = self.lake;
+        let revisions = ledger::revisions(lake, id);
+        pin_mut!(revisions);
+        while let Some((start, number)) = revisions.try_next().await? {
+            if number == 1
+                && let Some(held) = self.held(id, start).await?
+            {
+                self.finish(id, &held).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A claim with its revisions, if all of them can be read.
+    async fn held(&mut self, id: &LaneId, start: i64) -> Result<Option<Held>, AuditError> {
+        let Some(claim) = ledger::claim_at(self.lake, id, start).await? else { return Ok(None) };
+        let (held, broken) = revision::held(self.lake, id, claim).await?;
+        Ok(broken.is_none().then_some(held))
+    }
+
+    /// Rows first; what is left of rejects, and what is not left of them, only when all rows are where readers see them.
+    async fn finish(&mut self, id: &LaneId, held: &Held) -> Result<(), AuditError> {
+        let mut sound = true;
+        let (rows, rejects): (Vec<_>, Vec<_>) =
+            held.files().into_iter().filter(|file| file.by > 0).partition(|file| file.entry.kind == FileKind::Scored);
+        for file in rows.into_iter().chain(rejects) {
+            sound &= match places(id, &held.claim, &file) {
+                Ok(places) if sound => self.finish_file(id, held, &file, &places).await?,
+                _ => false,
+            };
+        }
+        for (path, by) in held.gone() {
+            let Some(file) = Path::parse(path).ok().filter(|_| sound) else { continue };
+            if self.store.has(&file).await? {
+                self.store.delete_durably(&file).await?;
+                self.done.published.push(format!("{file}, which is gone (revision {by})"));
+            }
+        }
+        for revision in &held.revisions {
+            self.store.remove_empty_folder(&names::staging(id, revision.attempt)).await;
+        }
+        Ok(())
+    }
+
+    /// Whether the file is where it belongs, now or before.
+    async fn finish_file(
+        &mut self,
+        id: &LaneId,
+        held: &Held,
+        file: &HeldFile<'_>,
+        places: &Places,
+    ) -> Result<bool, AuditError> {
+        let entry = file.entry;
+        let replaces = entry.kind == FileKind::Rejected;
+        let Some(staged) = self.crc(&places.staged).await? else {
+            return Ok(self.store.has(&places.file).await? || self.lake.is_expired(id, &held.claim, entry).await?);
+        };
+        if staged != entry.crc32c {
+            self.leave(format!("{}: its staged copy {} is not whole", places.file, places.staged));
+            return Ok(false);
+        }
+        let published = if replaces {
+            self.store.replace(&places.staged, &places.file, entry.crc32c).await?
+        } else {
+            self.store.publish(&places.staged, &places.file).await?
+        };
+        if published == Published::Now {
+            self.done.published.push(places.file.to_string());
+        }
+        Ok(true)
+    }
+
     /// Goes from claim to claim; whether all claims were met that there are.
     async fn walk(
         &mut self,
@@ -127,37 +203,42 @@ impl Repair<'_> {
         staged: &BTreeMap<&Path, u64>,
         needed: &mut BTreeSet<Path>,
     ) -> Result<bool, AuditError> {
-        let mut head = match ledger::genesis(self.lake, id).await {
+        let mut end = match ledger::genesis(self.lake, id).await {
             Ok(genesis) => genesis,
             Err(stop) => return stop.into_fault().map(|_| false),
         };
         let lake = self.lake;
-        let steps = ledger::walk(lake, id, head);
+        let steps = ledger::walk(lake, id, end);
         pin_mut!(steps);
-        let mut met = 0;
+        let (mut met, mut whole) = (0, true);
         while let Some(step) = steps.try_next().await? {
             let Step::Claim { claim, .. } = step else { return Ok(false) };
             met += 1;
-            head = claim.end;
-            for entry in &claim.files {
-                self.file(id, &claim, entry, staged, needed).await?;
+            end = claim.end;
+            let (held, broken) = revision::held(lake, id, *claim).await?;
+            whole &= broken.is_none();
+            needed
+                .extend(held.revisions.iter().flat_map(Revision::staged).flat_map(|entry| Path::parse(&entry.staged)));
+            for file in held.files().iter().filter(|file| file.by == 0 && whole) {
+                self.file(id, &held, file, staged, needed).await?;
             }
         }
-        let listed = ledger::list(lake, id, head).await?;
-        let goes_on = listed.beyond == 0 || ledger::has_claim(lake, id, head).await?;
-        Ok(listed.below == met && goes_on)
+        let listed = ledger::list(lake, id, end).await?;
+        let goes_on = listed.beyond == 0 || ledger::has_claim(lake, id, end).await?;
+        Ok(listed.below == met && goes_on && whole)
     }
 
     /// Publishes a file of a claim if it is staged, whole, and nowhere else.
     async fn file(
         &mut self,
         id: &LaneId,
-        claim: &Claim,
-        entry: &FileEntry,
+        held: &Held,
+        file: &HeldFile<'_>,
         staged: &BTreeMap<&Path, u64>,
         needed: &mut BTreeSet<Path>,
     ) -> Result<(), AuditError> {
-        let Ok(places) = places(&names::claim(id, claim.start), id, claim, entry) else {
+        let (claim, entry) = (&held.claim, file.entry);
+        let Ok(places) = places(id, claim, file) else {
             // A fault, which the audit tells; what the claim names stays as it is.
             needed.extend(Path::parse(&entry.staged));
             return Ok(());

@@ -19,7 +19,7 @@ use parquet::arrow::ArrowWriter;
 use super::{Counts, FileKind, Fingerprint, LakeError, Layout, names::Bucket};
 use crate::{
     offset::{LaneId, OffsetRange},
-    record::{Batch, Decoded, ModelRef, Record, Scores},
+    record::{Batch, Decoded, ModelRef, Reason, Record, Scores},
 };
 
 #[derive(Debug)]
@@ -30,10 +30,19 @@ pub struct Segment {
     counts: Counts,
     fingerprint: Option<Fingerprint>,
     files: BTreeMap<(FileKind, Bucket), OpenFile>,
+    example: Option<Example>,
+}
+
+/// A reject, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    pub offset: i64,
+    pub reason: Reason,
+    pub detail: String,
 }
 
 #[derive(Debug)]
-struct OpenFile {
+pub(super) struct OpenFile {
     writer: ArrowWriter<Vec<u8>>,
     rows: u64,
     undated: bool,
@@ -74,7 +83,7 @@ impl Segment {
     #[must_use]
     pub fn new(id: LaneId, layout: Arc<Layout>, start: i64) -> Self {
         let range = OffsetRange::empty(start);
-        Self { id, layout, range, counts: Counts::default(), fingerprint: None, files: BTreeMap::new() }
+        Self { id, layout, range, counts: Counts::default(), fingerprint: None, files: BTreeMap::new(), example: None }
     }
 
     /// The record that was seen last before the segment, which it hands on if it has none of its own.
@@ -92,6 +101,18 @@ impl Segment {
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.counts.records + self.counts.further_rows
+    }
+
+    /// Of the records so far; what is absent is counted at the end.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// A reject of those that were taken in last, if there was any.
+    #[must_use]
+    pub fn example(&self) -> Option<&Example> {
+        self.example.as_ref()
     }
 
     /// Bytes held in memory, encoded or about to be.
@@ -138,7 +159,9 @@ impl Segment {
             let columns = columns.map_err(assemble("scored rows"))?;
             self.write(FileKind::Scored, &columns, decoded.rows.event_ms.iter().copied())?;
         }
-        if rejects > 0 {
+        if let Some(first) = decoded.rejects.first() {
+            let offset = batch.records.get(first.source as usize).map_or(batch.range.start, |record| record.offset);
+            self.example = Some(Example { offset, reason: first.reason, detail: first.detail.clone() });
             let columns = self.layout.rejected_rows(self.id.partition, &batch.records, &decoded.rejects);
             let columns = columns.map_err(assemble("rejected rows"))?;
             self.write(FileKind::Rejected, &columns, decoded.rejects.iter().map(|reject| reject.event_ms))?;
@@ -216,25 +239,36 @@ fn first_of_each(entries: impl Iterator<Item = (u32, Bucket)>) -> Vec<(u32, Buck
 }
 
 impl OpenFile {
-    fn new(layout: &Layout, kind: FileKind) -> Result<Self, LakeError> {
+    pub(super) fn new(layout: &Layout, kind: FileKind) -> Result<Self, LakeError> {
         let writer = ArrowWriter::try_new_with_options(vec![], layout.schema(kind).clone(), layout.options(kind));
         let writer = writer.map_err(|source| LakeError::Encode { what: "a new file", source })?;
         Ok(Self { writer, rows: 0, undated: false, untouched: layout.untouched(kind) })
     }
 
-    fn memory(&self) -> usize {
+    pub(super) fn memory(&self) -> usize {
         self.writer.memory_size().saturating_sub(self.untouched) + self.writer.inner().len()
     }
 
-    fn write(&mut self, rows: &RecordBatch) -> Result<(), LakeError> {
+    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), LakeError> {
         self.rows += rows.num_rows() as u64;
         self.writer.write(rows).map_err(|source| LakeError::Encode { what: "rows", source })
     }
 
     fn finish(self, kind: FileKind, bucket: Bucket) -> Result<EncodedFile, LakeError> {
-        let bytes = self.writer.into_inner().map_err(|source| LakeError::Encode { what: "a file's footer", source })?;
+        let (rows, undated) = (self.rows, self.undated);
+        let bytes = self.encode()?;
         let crc32c = crc32c::crc32c(&bytes);
-        Ok(EncodedFile { kind, bucket, rows: self.rows, undated: self.undated, bytes: bytes.into(), crc32c })
+        Ok(EncodedFile { kind, bucket, rows, undated, bytes, crc32c })
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Closes the file; gives back its bytes.
+    pub(super) fn encode(self) -> Result<Bytes, LakeError> {
+        let bytes = self.writer.into_inner().map_err(|source| LakeError::Encode { what: "a file's footer", source })?;
+        Ok(bytes.into())
     }
 }
 

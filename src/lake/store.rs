@@ -210,6 +210,62 @@ impl Store {
         }
     }
 
+    /// Puts a staged object in the place of one that readers see; they see the one or the other, and never none. `crc32c` is
+    /// the staged one's: S3 may say 200 to a copy that then failed, and here an object stands at the name either way.
+    pub async fn replace(&self, staged: &Path, path: &Path, crc32c: u32) -> Result<Published, LakeError> {
+        hold::before("replace", path).await;
+        match self.rename_over(staged, path, crc32c).await {
+            Ok(()) => self.sync(path).await.map(|()| Published::Now),
+            Err(StoreError::NotFound { .. }) if self.has(path).await? => {
+                self.sync(path).await.map(|()| Published::Before)
+            }
+            Err(StoreError::NotFound { .. }) => Ok(Published::Missing),
+            Err(error) => Err(LakeError::store("replace", path)(error)),
+        }
+    }
+
+    async fn rename_over(&self, staged: &Path, path: &Path, crc32c: u32) -> Result<(), StoreError> {
+        if self.local.is_some() {
+            self.still_there()?;
+            return self.objects.rename(staged, path).await;
+        }
+        self.within(UPLOAD_WAIT_MAX, self.objects.copy(staged, path)).await?;
+        if self.within(UPLOAD_WAIT_MAX, self.sum_of(path)).await? != crc32c {
+            // Whoever has done it before may have gone on to the next revision; then nothing is staged any more.
+            self.within(ANSWER_WAIT_MAX, self.objects.head(staged)).await?;
+            return Err(unusable("the copy was said to be done, and something else is there"));
+        }
+        hold::before("remove staged", staged).await;
+        match self.within(ANSWER_WAIT_MAX, self.objects.delete(staged)).await {
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn sum_of(&self, path: &Path) -> Result<u32, StoreError> {
+        let sum = |crc, chunk: Bytes| std::future::ready(Ok(crc32c::crc32c_append(crc, &chunk)));
+        self.objects.get(path).await?.into_stream().try_fold(0, sum).await
+    }
+
+    /// The CRC-32C of an object, or `None` if there is none.
+    pub async fn crc(&self, path: &Path) -> Result<Option<u32>, LakeError> {
+        match self.within(UPLOAD_WAIT_MAX, self.sum_of(path)).await {
+            Ok(crc) => Ok(Some(crc)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(LakeError::store("read", path)(error)),
+        }
+    }
+
+    /// As [`Store::read`], of what may be large.
+    pub async fn read_large(&self, path: &Path) -> Result<Option<Bytes>, LakeError> {
+        let found = async { self.objects.get(path).await?.bytes().await };
+        match self.within(UPLOAD_WAIT_MAX, found).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(LakeError::store("read", path)(error)),
+        }
+    }
+
     /// Removes an object that nobody needs; if that fails, the sweep of stale staging has it later.
     pub async fn remove(&self, path: &Path) {
         hold::before("remove", path).await;
@@ -226,6 +282,16 @@ impl Store {
         match self.within(ANSWER_WAIT_MAX, self.objects.delete(path)).await {
             Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
             Err(error) => Err(LakeError::store("delete", path)(error)),
+        }
+    }
+
+    /// As [`Store::delete`], and it stays gone after a crash.
+    pub async fn delete_durably(&self, path: &Path) -> Result<(), LakeError> {
+        self.delete(path).await?;
+        let folder = path.as_ref().rsplit_once('/').map(|(folder, _)| Path::from(folder));
+        match (&self.local, folder) {
+            (Some(local), Some(folder)) if local.root.join(folder.as_ref()).exists() => self.sync(&folder).await,
+            _ => Ok(()),
         }
     }
 
@@ -361,6 +427,17 @@ mod tests {
         assert_eq!(store.read(&b).await.unwrap().unwrap(), "one");
         store.remove(&b).await;
         assert_eq!(store.publish(&a, &b).await.unwrap(), Published::Missing);
+
+        store.write(&a, bytes("new")).await.unwrap();
+        store.write(&b, bytes("old")).await.unwrap();
+        let crc = crc32c::crc32c(b"new");
+        assert_eq!(store.replace(&a, &b, crc).await.unwrap(), Published::Now);
+        assert_eq!(store.replace(&a, &b, crc).await.unwrap(), Published::Before);
+        assert_eq!(store.read(&b).await.unwrap().unwrap(), "new");
+        assert_eq!((store.crc(&a).await.unwrap(), store.crc(&b).await.unwrap()), (None, Some(crc)));
+        store.delete_durably(&b).await.unwrap();
+        store.delete_durably(&b).await.unwrap();
+        assert_eq!(store.replace(&a, &b, crc).await.unwrap(), Published::Missing);
 
         let large = Bytes::from(vec![7; SINGLE_PUT_BYTES_MAX + PART_BYTES + 1]);
         store.write(&a, large.clone()).await.unwrap();

@@ -69,6 +69,7 @@ async fn promoting_lane(store: &Store, roll: Roll, until: Option<i64>) -> (Lane,
         cpu: Cpu::new(1).unwrap(),
         fetch: FetchSettings { bytes_max: Arc::new(1.into()), wait_max: Duration::ZERO, memory: memory.clone() },
         roll,
+        rejects: None,
         until,
         stop: CancellationToken::new(),
         share: memory.share(),
@@ -249,6 +250,59 @@ async fn a_batch_that_does_not_follow_the_one_before_is_never_written() {
     let carried = carry(&lane, BEGIN, stream::iter([fetched(0, 0..3), fetched(5, 5..9)])).await;
     assert!(matches!(carried, Err(LaneError::Lake(LakeError::Discontinuous { expected: 3, found: 5, .. }))));
     assert!(ranges(&lane).await.is_empty());
+}
+
+/// So many records, of which every n-th is a flower.
+fn mostly_bad(start: i64, count: i64, every: i64) -> Result<Fetched, LaneError> {
+    let mut fetched = fetched(start, start..start + count)?;
+    let bad = fetched.batch.records.iter_mut().filter(|record| record.offset % every != 0);
+    bad.for_each(|record| record.value = Some(b"no flower".to_vec()));
+    Ok(fetched)
+}
+
+async fn limited_lane(store: &Store, until: i64) -> Lane {
+    let above = Percentage(5_000);
+    let limit = RejectLimit { above, window: Duration::from_mins(1), records_min: 10 };
+    Lane { rejects: Some(limit), ..lane(store, Roll { rows_max: 8, ..ROLL }, Some(until)).await }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_with_too_many_rejects_stops_before_they_land() {
+    let store = store();
+    let lane = limited_lane(&store, 40).await;
+    // 14 of 40.
+    let batches = stream::iter([fetched(0, 0..20), mostly_bad(20, 12, 2), mostly_bad(32, 8, 100)]);
+    assert!(matches!(carry(&lane, BEGIN, batches).await.unwrap(), Carried::ToTheEnd));
+    assert_eq!(ranges(&lane).await, [(0, 20), (20, 32), (32, 40)]);
+
+    let lane = limited_lane(&store, 80).await;
+    let mark = Mark { position: 40, seen: None };
+    let batches = stream::iter([fetched(40, 40..44), mostly_bad(44, 7, 100)]);
+    let error = carry(&lane, mark, batches).await.unwrap_err();
+    assert!(!error.is_transient(), "a person must look");
+    let told = error.to_string();
+    for part in [
+        "too many rejects: 7 of the 11 records",
+        "(63.63 %)",
+        "`stop_above` is 50 %",
+        "offset 44: not_json",
+        "--accept-rejects",
+    ] {
+        assert!(told.contains(part), "`{part}` is missing in: {told}");
+    }
+    assert_eq!(ranges(&lane).await.last(), Some(&(32, 40)), "what was in hand has not landed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_records_stop_no_lane_and_old_ones_do_not_count() {
+    let store = store();
+    let lane = limited_lane(&store, 18).await;
+    let batches = stream::iter([mostly_bad(0, 9, 100)]).chain(stream::once(async {
+        tokio::time::advance(Duration::from_mins(2)).await;
+        mostly_bad(9, 9, 100)
+    }));
+    assert!(matches!(carry(&lane, BEGIN, pin!(batches)).await.unwrap(), Carried::ToTheEnd));
+    assert_eq!(ranges(&lane).await, [(0, 9), (9, 18)]);
 }
 
 /// Each claim's range, the version that scored it, and how many rows and rejects it has.

@@ -76,7 +76,8 @@ impl Works {
         Ok(left.map(|scored| Work::Left { scored: Box::new(scored), by: self }))
     }
 
-    fn score(&self, batch: Batch, schemas: &Schemas, now_ms: i64) -> Result<Scored, LaneError> {
+    /// Decodes and scores a batch: the one way there is for a record to become a row.
+    pub fn score(&self, batch: Batch, schemas: &Schemas, now_ms: i64) -> Result<Scored, LaneError> {
         let decoded = self.decoder.decode_with(&batch.records, schemas, now_ms)?;
         let scores = self.scorer.score(&decoded.rows.columns)?;
         Ok(Scored { batch, decoded, scores })

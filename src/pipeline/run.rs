@@ -245,6 +245,7 @@ impl<'p> Run<'p> {
             cpu: pipeline.cpu.clone(),
             fetch: pipeline.fetch.clone(),
             roll: pipeline.settings.lake.roll,
+            rejects: pipeline.settings.rejects,
             until,
             stop: stop.clone(),
             share: pipeline.memory.share(),

@@ -34,6 +34,7 @@ fn describe() {
         ("alluvium_model_refusals_total", "Promoted versions that a stream could not use, and went on without"),
         ("alluvium_group_rebalances_total", "Times that the group gave this worker its partitions anew"),
         ("alluvium_group_losses_total", "Times that this worker lost all its partitions, as the group had gone on"),
+        ("alluvium_reject_stops_total", "Lanes that stopped because too many records were rejects"),
         ("alluvium_lanes_stopped_total", "Lanes that stopped for something that a person must mend"),
     ];
     for (name, meaning) in counters {
@@ -46,6 +47,8 @@ fn describe() {
     metrics::describe_gauge!("alluvium_model_changed_at_offset", changed_at);
     let held = "Partitions that the group has given to this worker";
     metrics::describe_gauge!("alluvium_group_partitions", held);
+    let share = "Share of the records read within the last minute, or `stop_window`, that were rejects";
+    metrics::describe_gauge!("alluvium_rejected_share", share);
     metrics::describe_counter!("alluvium_records_total", "Records committed to the lake, by what became of them");
     for outcome in ["scored", "rejected", "filtered"] {
         metrics::counter!("alluvium_records_total", "outcome" => outcome).absolute(0);

@@ -20,6 +20,7 @@ mod models;
 mod produce;
 mod pytorch;
 mod registry;
+mod rejects;
 mod repair;
 mod rescore;
 mod s3;

@@ -6,7 +6,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::Fault;
 use crate::{
-    lake::{Claim, FileEntry, FileKind, Genesis, Kind, claim::FORMAT, names},
+    lake::{Claim, FileKind, Genesis, HeldFile, Kind, claim::FORMAT, names},
     offset::LaneId,
 };
 
@@ -32,7 +32,7 @@ pub(super) fn parse(path: &Path, start: i64, bytes: &[u8]) -> Result<Claim, Faul
     Ok(claim)
 }
 
-fn parse_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, Fault> {
+pub(super) fn parse_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, Fault> {
     let unreadable = |error: serde_json::Error| Fault::Unreadable { path: path.clone(), why: error.to_string() };
     let Versioned { format } = serde_json::from_slice(bytes).map_err(unreadable)?;
     if format > u64::from(FORMAT) {
@@ -69,25 +69,35 @@ pub(in crate::lake) struct Places {
     pub(in crate::lake) staged: Path,
 }
 
-/// The places that the entry names, if they are such as a writer of this claim would choose.
-pub(in crate::lake) fn places(path: &Path, id: &LaneId, claim: &Claim, entry: &FileEntry) -> Result<Places, Fault> {
-    let refused = |name: &str| Fault::FileName { claim: path.clone(), path: name.to_owned() };
-    let file = Path::parse(&entry.path).ok().filter(|file| is_final_name(file, id, claim, entry.kind));
+/// The places that the entry names, if they are such as a writer of this claim, or of this revision of it, would choose.
+pub(in crate::lake) fn places(id: &LaneId, claim: &Claim, held: &HeldFile<'_>) -> Result<Places, Fault> {
+    let HeldFile { entry, attempt, by } = *held;
+    let said_by = match by {
+        0 => names::claim(id, claim.start),
+        by => names::revision(id, claim.start, by),
+    };
+    let refused = |name: &str| Fault::FileName { claim: said_by.clone(), path: name.to_owned() };
+    let file = Path::parse(&entry.path).ok().filter(|file| is_final_name(file, id, claim, entry.kind, by));
     let staged = Path::parse(&entry.staged).ok();
-    let staged = staged.filter(|staged| staged.prefix_matches(&names::staging(id, claim.attempt)));
+    let staged = staged.filter(|staged| staged.prefix_matches(&names::staging(id, attempt)));
     Ok(Places {
         file: file.ok_or_else(|| refused(&entry.path))?,
         staged: staged.ok_or_else(|| refused(&entry.staged))?,
     })
 }
 
-fn is_final_name(file: &Path, id: &LaneId, claim: &Claim, kind: FileKind) -> bool {
+fn is_final_name(file: &Path, id: &LaneId, claim: &Claim, kind: FileKind, by: u32) -> bool {
     let Some(name) = file.filename() else { return false };
     let Some(parts) = file.prefix_match(&names::data(kind, &id.dataset)) else { return false };
     let parts: Vec<_> = parts.collect();
     let Some((_, folders)) = parts.split_last() else { return false };
     let folders: Vec<&str> = folders.iter().map(AsRef::as_ref).collect();
-    let expected = names::data_file(kind, id, names::Bucket::of(0, crate::lake::PartitionBy::None), claim.start);
+    let bucket = names::Bucket::of(0, crate::lake::PartitionBy::None);
+    // What is left of rejects stands under the name that they had.
+    let expected = match (kind, by) {
+        (FileKind::Scored, 1..) => names::revised_file(id, bucket, claim.start, by),
+        _ => names::data_file(kind, id, bucket, claim.start),
+    };
     Some(name) == expected.filename() && are_buckets(&folders)
 }
 
@@ -164,7 +174,8 @@ mod tests {
             if let Ok(claim) = parse(&name(), 0, claim.to_string().as_bytes()) {
                 check(&name(), &claim);
                 for entry in &claim.files {
-                    prop_assert!(places(&name(), &id, &claim, entry).is_err());
+                    let held = HeldFile { entry, attempt: claim.attempt, by: 0 };
+                    prop_assert!(places(&id, &claim, &held).is_err());
                 }
             }
         }

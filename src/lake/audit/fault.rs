@@ -41,6 +41,17 @@ pub enum Fault {
     FileCounts { claim: Path, kind: FileKind, counted: u64, rows: u64 },
     #[error("{claim} names {path:?}, which is no place for a file of it")]
     FileName { claim: Path, path: String },
+    #[error("the revision {revision} is not sound: {why}")]
+    Revision { revision: Path, why: String },
+    #[error(
+        "the revision {revision} follows nothing: no claim with rejects starts there, or the revision before it is missing"
+    )]
+    StrayRevision { revision: Path },
+    #[error(
+        "{file} is there, yet {revision}, which is not the newest revision, says that its rejects have all become rows: \
+         `alluvium audit --repair` deletes it"
+    )]
+    Left { revision: Path, file: Path },
     #[error("{claim} names {path} twice")]
     NamedTwice { claim: Path, path: Path },
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::{Stream, StreamExt, TryStreamExt, pin_mut, stream};
 use object_store::path::Path;
 
-use super::{AuditError, Fault, Faults, Lake, STARTS_HELD_MAX, Stop, claim};
+use super::{AuditError, Fault, Faults, Lake, STARTS_HELD_MAX, Stop, claim, revision};
 use crate::{
     lake::{Claim, names},
     offset::{LaneId, OffsetRange},
@@ -81,10 +81,34 @@ async fn load(lake: &Lake, id: &LaneId, start: i64) -> Result<Option<Claim>, Sto
     Ok(Some(claim::parse(&path, start, &bytes)?))
 }
 
-/// Whether a claim names this data file. One that can't be read gets the benefit of the doubt: it is a fault already.
+/// Whether a claim, or a revision of it, names this data file. One that can't be read gets the benefit of the doubt: it is a
+/// fault already.
 pub(super) async fn names_file(lake: &Lake, id: &LaneId, start: i64, file: &Path) -> Result<bool, AuditError> {
+    let claim = match read(lake, id, start).await? {
+        Found::Claim(claim) => claim,
+        Found::Broken(_) => return Ok(true),
+        Found::Nothing => return Ok(false),
+    };
+    if claim.files.iter().any(|entry| entry.path == file.as_ref()) {
+        return Ok(true);
+    }
+    let (held, broken) = revision::held(lake, id, *claim).await?;
+    let made = held.revisions.iter().flat_map(|revision| &revision.files);
+    Ok(broken.is_some() || made.into_iter().any(|entry| entry.path == file.as_ref()))
+}
+
+/// The claim that starts there, if it can be read.
+pub(in crate::lake) async fn claim_at(lake: &Lake, id: &LaneId, start: i64) -> Result<Option<Claim>, AuditError> {
+    match read(lake, id, start).await? {
+        Found::Claim(claim) => Ok(Some(*claim)),
+        Found::Broken(_) | Found::Nothing => Ok(None),
+    }
+}
+
+/// Whether there is such a claim, with rejects. One that can't be read gets the benefit of the doubt.
+pub(super) async fn has_rejects(lake: &Lake, id: &LaneId, start: i64) -> Result<bool, AuditError> {
     Ok(match read(lake, id, start).await? {
-        Found::Claim(claim) => claim.files.iter().any(|entry| entry.path == file.as_ref()),
+        Found::Claim(claim) => claim.counts.rejected > 0,
         Found::Broken(_) => true,
         Found::Nothing => false,
     })
@@ -100,29 +124,62 @@ pub(in crate::lake) struct Listed {
     pub(in crate::lake) below: u64,
     pub(in crate::lake) beyond: u64,
     pub(super) first_beyond: Option<i64>,
+    /// Revisions of claims below the head.
+    pub(super) revisions: u64,
 }
 
 pub(in crate::lake) async fn list(lake: &Lake, id: &LaneId, head: i64) -> Result<Listed, AuditError> {
-    let starts = starts(lake, id);
-    pin_mut!(starts);
+    let objects = objects(lake, id);
+    pin_mut!(objects);
     let mut listed = Listed::default();
-    while let Some(start) = starts.try_next().await? {
-        if start < head {
-            listed.below += 1;
-        } else {
-            listed.beyond += 1;
-            listed.first_beyond = Some(listed.first_beyond.map_or(start, |first| first.min(start)));
+    while let Some(path) = objects.try_next().await? {
+        match names::claim_start(&path) {
+            Some(start) if start < head => listed.below += 1,
+            Some(start) => {
+                listed.beyond += 1;
+                listed.first_beyond = Some(listed.first_beyond.map_or(start, |first| first.min(start)));
+            }
+            None => {
+                listed.revisions += u64::from(names::revision_number(&path).is_some_and(|(start, _)| start < head));
+            }
         }
     }
     Ok(listed)
 }
 
-fn starts<'a>(lake: &'a Lake, id: &LaneId) -> impl Stream<Item = Result<i64, AuditError>> + use<'a> {
+fn objects<'a>(lake: &'a Lake, id: &LaneId) -> impl Stream<Item = Result<Path, AuditError>> + use<'a> {
     let folder = names::ledger(id);
-    let listing = lake.store.list(Some(&folder));
-    listing
-        .map_err(move |source| AuditError::store("list", &folder)(source))
-        .try_filter_map(move |object| async move { Ok(names::claim_start(&object.location)) })
+    let listing = lake.store.list(Some(&folder)).map_ok(|object| object.location);
+    listing.map_err(move |source| AuditError::store("list", &folder)(source))
+}
+
+fn starts<'a>(lake: &'a Lake, id: &LaneId) -> impl Stream<Item = Result<i64, AuditError>> + use<'a> {
+    objects(lake, id).try_filter_map(|path| async move { Ok(names::claim_start(&path)) })
+}
+
+/// Every revision that is listed: its claim's start, and its number.
+pub(in crate::lake) fn revisions<'a>(
+    lake: &'a Lake,
+    id: &LaneId,
+) -> impl Stream<Item = Result<(i64, u32), AuditError>> + use<'a> {
+    objects(lake, id).try_filter_map(|path| async move { Ok(names::revision_number(&path)) })
+}
+
+/// Names the revisions below the head that follow nothing.
+pub(super) async fn find_stray_revisions(
+    lake: &Lake,
+    id: &LaneId,
+    head: i64,
+    faults: &mut Faults,
+) -> Result<(), AuditError> {
+    let listed = revisions(lake, id).try_filter(|(start, _)| std::future::ready(*start < head));
+    pin_mut!(listed);
+    while let Some((start, number)) = listed.try_next().await? {
+        if !revision::follows(lake, id, start, number).await? {
+            faults.push(Fault::StrayRevision { revision: names::revision(id, start, number) });
+        }
+    }
+    Ok(())
 }
 
 /// Names the claims below the head that the walk from genesis doesn't meet. Walks again for each [`STARTS_HELD_MAX`].

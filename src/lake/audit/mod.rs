@@ -6,6 +6,7 @@
 //! ```text
 //! for each partition   ledger   the claims lead from genesis to the head, by name, and no other claim is there
 //!    for each claim    claim    it accounts for its range, and names its files as the contract says
+//!                      revision its revisions follow each other, and account for the rejects that became rows
 //!       for each file  file     it is there, whole, and holds offsets of the range only, ascending
 //!                      merge    no offset is in two files
 //! for each data file   strangers   a claim names it
@@ -23,6 +24,7 @@ pub(super) mod ledger;
 mod merge;
 mod partition;
 mod report;
+pub(super) mod revision;
 mod strangers;
 #[cfg(test)]
 mod tests;
@@ -52,6 +54,8 @@ const CLAIMS_AT_ONCE: usize = 3;
 const FILE_HELD_BYTES_MAX: u64 = 16 << 20;
 /// A larger claim isn't read; it would name some 30,000 files.
 const CLAIM_BYTES_MAX: u64 = 16 << 20;
+/// How often a claim is looked at again that a replay revises at that moment.
+const LOOKS_MAX: usize = 20;
 /// The faults that are named; further ones are counted.
 const FAULTS_KEPT_MAX: usize = 100;
 /// The claim names held at once to find those that the walk doesn't reach; only where their number shows there are some.

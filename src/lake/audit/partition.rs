@@ -6,12 +6,13 @@ use futures::{TryStreamExt, pin_mut};
 use object_store::{GetResult, path::Path};
 
 use super::{
-    AuditError, CLAIMS_AT_ONCE, Fault, Faults, Lake, PartitionReport, claim, file,
+    AuditError, CLAIMS_AT_ONCE, Fault, Faults, LOOKS_MAX, Lake, PartitionReport, claim, file,
     ledger::{self, Step},
     merge::{self, Places},
+    revision,
 };
 use crate::{
-    lake::{Claim, FileEntry, Means, names},
+    lake::{FileKind, Held, HeldFile, Means, names},
     offset::{LaneId, OffsetRange},
 };
 
@@ -38,8 +39,8 @@ pub(super) async fn audit(
     let mut broken = false;
     while let Some(checked) = steps.try_next().await? {
         match checked {
-            Checked::Claim { claim, files } => {
-                report.reach(&claim);
+            Checked::Claim { held, files } => {
+                report.reach(&held);
                 report.take(files, faults);
             }
             Checked::Broken(fault) => {
@@ -55,12 +56,19 @@ pub(super) async fn audit(
     if !report.published {
         notes.push(format!("{id}: a claim's files are not all published yet; its writer does so when it goes on"));
     }
+    if report.revisions_unpublished > 0 {
+        let claims = report.revisions_unpublished;
+        notes.push(format!(
+            "{id}: a replay of the rejects of {claims} claims was cut short, or is under way; `alluvium replay` run again, or \
+             `audit --repair`, finishes it"
+        ));
+    }
     check_listing(lake, id, &report, broken, faults, notes).await?;
     Ok(report)
 }
 
 enum Checked {
-    Claim { claim: Box<Claim>, files: Files },
+    Claim { held: Box<Held>, files: Files },
     Broken(Fault),
 }
 
@@ -68,10 +76,20 @@ async fn check(lake: &Lake, id: &LaneId, step: Step, file_done: &(impl Fn() + Sy
     match step {
         Step::Broken(fault) => Ok(Checked::Broken(fault)),
         Step::Claim { claim, newest } => {
-            let path = names::claim(id, claim.start);
-            let check = ClaimCheck { lake, id, claim: &claim, path, newest };
-            let files = check.run(file_done).await?;
-            Ok(Checked::Claim { claim, files })
+            let mut looks = 1;
+            loop {
+                let (held, broken) = revision::held(lake, id, (*claim).clone()).await?;
+                let check = ClaimCheck { lake, id, held: &held, path: names::claim(id, claim.start), newest };
+                let mut files = check.run(file_done).await?;
+                // What was replaced between two looks is no fault.
+                let doubtful = !files.faults.is_empty() && broken.is_none() && looks < LOOKS_MAX;
+                if doubtful && revision::has_grown(lake, id, &held).await? {
+                    looks += 1;
+                    continue;
+                }
+                files.faults.extend(broken);
+                return Ok(Checked::Claim { held: Box::new(held), files });
+            }
         }
     }
 }
@@ -82,6 +100,8 @@ struct Files {
     visible: u64,
     bytes: u64,
     staged: u64,
+    /// The same of the newest revision, with what it has left to delete.
+    revision_left: u64,
     expired: u64,
     expired_rows: u64,
     /// There, although they were to be deleted.
@@ -94,6 +114,7 @@ impl PartitionReport {
         self.files += files.visible;
         self.bytes = self.bytes.saturating_add(files.bytes);
         self.published &= files.staged == 0;
+        self.revisions_unpublished += u64::from(files.revision_left > 0);
         self.expired_files += files.expired;
         self.expired_rows = self.expired_rows.saturating_add(files.expired_rows);
         self.expired_files_left += files.expired_left;
@@ -104,37 +125,41 @@ impl PartitionReport {
 struct ClaimCheck<'a> {
     lake: &'a Lake,
     id: &'a LaneId,
-    claim: &'a Claim,
+    held: &'a Held,
     path: Path,
     newest: bool,
 }
 
 impl ClaimCheck<'_> {
     async fn run(&self, file_done: &(impl Fn() + Sync)) -> Result<Files, AuditError> {
-        let mut files = Files { faults: claim::check(&self.path, self.claim), ..Files::default() };
+        let mut faults = claim::check(&self.path, &self.held.claim);
+        faults.extend(revision::check(self.id, self.held));
+        let mut files = Files { faults, ..Files::default() };
         let mut named = BTreeSet::new();
         let mut held = vec![];
-        for entry in &self.claim.files {
-            match claim::places(&self.path, self.id, self.claim, entry) {
+        let all = self.held.files();
+        for file in &all {
+            match claim::places(self.id, &self.held.claim, file) {
                 Err(fault) => files.faults.push(fault),
-                Ok(places) if !named.insert(entry.path.as_str()) => {
+                Ok(places) if !named.insert(file.entry.path.as_str()) => {
                     files.faults.push(Fault::NamedTwice { claim: self.path.clone(), path: places.file });
                 }
                 Ok(places) => {
-                    held.extend(self.file(entry, &places, &mut files).await?);
+                    held.extend(self.file(file, &places, all.len() > 1, &mut files).await?);
                     file_done();
                 }
             }
         }
-        let together = self.check_together(held, files.faults.is_empty()).await?;
+        self.check_gone(&mut files).await?;
+        let together = self.check_together(all.len(), held, files.faults.is_empty()).await?;
         files.faults.extend(together);
         Ok(files)
     }
 
     /// The faults of files that are each right by itself. `held` is what is there and whole; counts are looked at only if
     /// all else is `sound`.
-    async fn check_together(&self, held: Vec<Places>, sound: bool) -> Result<Vec<Fault>, AuditError> {
-        let all_there = held.len() == self.claim.files.len();
+    async fn check_together(&self, files: usize, held: Vec<Places>, sound: bool) -> Result<Vec<Fault>, AuditError> {
+        let all_there = held.len() == files;
         if held.iter().all(|places| places.offsets.is_empty()) {
             return Ok(vec![]);
         }
@@ -149,7 +174,8 @@ impl ClaimCheck<'_> {
         if let Some(offset) = merged.misnumbered.filter(|_| all_there) {
             faults.push(Fault::RowNumbers { claim: claim(), offset });
         }
-        let counted = self.claim.counts.scored.saturating_add(self.claim.counts.rejected);
+        let counts = self.held.counts();
+        let counted = counts.scored.saturating_add(counts.rejected);
         if all_there && sound && faults.is_empty() && merged.records != counted {
             faults.push(Fault::RecordsFound { claim: claim(), counted, found: merged.records });
         }
@@ -159,18 +185,19 @@ impl ClaimCheck<'_> {
     /// What is to be kept of the file's rows, if it is there and whole.
     async fn file(
         &self,
-        entry: &FileEntry,
+        file: &HeldFile<'_>,
         places: &claim::Places,
+        several: bool,
         files: &mut Files,
     ) -> Result<Option<Places>, AuditError> {
-        let Some((found, at)) = self.find(entry, places, files).await? else { return Ok(None) };
+        let Some((found, at)) = self.find(file, places, files).await? else { return Ok(None) };
         let expected = file::Expected {
             file: at.clone(),
-            entry: entry.clone(),
+            entry: file.entry.clone(),
             generation: self.id.generation,
             partition: self.id.partition,
-            range: self.claim.range(),
-            keep: self.claim.files.len() > 1 || self.claim.counts.further_rows > 0,
+            range: self.held.claim.range(),
+            keep: several || self.held.counts().further_rows > 0,
         };
         match file::check(self.lake, found, expected).await {
             Ok(kept) => Ok(Some(kept)),
@@ -184,36 +211,73 @@ impl ClaimCheck<'_> {
     /// Looks for the file at its final name, then where it was staged.
     async fn find<'p>(
         &self,
-        entry: &FileEntry,
+        file: &HeldFile<'_>,
         places: &'p claim::Places,
         files: &mut Files,
     ) -> Result<Option<(GetResult, &'p Path)>, AuditError> {
+        // Until what is left of rejects is published, what it takes the place of stands at its name.
+        let replaces = file.by > 0 && file.entry.kind == FileKind::Rejected;
         let mut published = self.lake.get(&places.file).await?;
-        if published.is_none() {
+        if published.is_none() || replaces {
             if let Some(staged) = self.lake.get(&places.staged).await? {
-                files.staged += 1;
-                if !self.newest {
-                    files.faults.push(Fault::Unpublished { claim: self.path.clone(), file: places.file.clone() });
-                }
+                files.visible += u64::from(published.is_some());
+                self.note_staged(file, places, files);
                 return Ok(Some((staged, &places.staged)));
             }
             // It may have been published between the two looks.
             published = self.lake.get(&places.file).await?;
         }
+        let (claim, entry) = (&self.held.claim, file.entry);
         let Some(found) = published else {
-            if self.lake.is_expired(self.id, self.claim, entry).await? {
+            if self.lake.is_expired(self.id, claim, entry).await? {
                 files.expired += 1;
                 files.expired_rows = files.expired_rows.saturating_add(entry.rows);
                 return Ok(None);
             }
-            files.faults.push(Fault::Missing { claim: self.path.clone(), file: places.file.clone() });
+            files.faults.push(Fault::Missing { claim: self.said_by(file.by), file: places.file.clone() });
             return Ok(None);
         };
-        let left = self.lake.expired(self.id, self.claim, entry).await == Some(Means::Deleted);
+        let left = self.lake.expired(self.id, claim, entry).await == Some(Means::Deleted);
         files.expired_left += u64::from(left);
         files.visible += 1;
         files.bytes = files.bytes.saturating_add(found.meta.size);
         Ok(Some((found, &places.file)))
+    }
+
+    /// Only the newest claim, and a claim's newest revision, may have something in staging.
+    fn note_staged(&self, file: &HeldFile<'_>, places: &claim::Places, files: &mut Files) {
+        let may_be = if file.by == 0 { self.newest } else { file.by == self.held.number() };
+        if file.by == 0 {
+            files.staged += 1;
+        } else {
+            files.revision_left += 1;
+        }
+        if !may_be {
+            files.faults.push(Fault::Unpublished { claim: self.said_by(file.by), file: places.file.clone() });
+        }
+    }
+
+    /// Files of rejects that are to be gone, as none is left.
+    async fn check_gone(&self, files: &mut Files) -> Result<(), AuditError> {
+        for (path, by) in self.held.gone() {
+            let Ok(file) = Path::parse(path) else { continue };
+            if self.lake.get(&file).await?.is_none() {
+                continue;
+            }
+            files.visible += 1;
+            files.revision_left += 1;
+            if by < self.held.number() {
+                files.faults.push(Fault::Left { revision: self.said_by(by), file });
+            }
+        }
+        Ok(())
+    }
+
+    fn said_by(&self, by: u32) -> Path {
+        match by {
+            0 => self.path.clone(),
+            by => names::revision(self.id, self.held.claim.start, by),
+        }
     }
 }
 
@@ -230,6 +294,9 @@ async fn check_listing(
     let listed = ledger::list(lake, id, head).await?;
     if listed.below > report.claims {
         ledger::find_strays(lake, id, OffsetRange { start: genesis, end: head }, faults).await?;
+    }
+    if listed.revisions > report.revisions {
+        ledger::find_stray_revisions(lake, id, head, faults).await?;
     }
     let Some(first) = listed.first_beyond else { return Ok(()) };
     let claims = listed.beyond;

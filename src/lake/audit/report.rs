@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::{BrokerOffsets, FAULTS_KEPT_MAX, Fault};
 use crate::{
-    lake::{Claim, Counts, Kind},
+    lake::{Counts, Held, Kind},
     offset::LaneId,
 };
 
@@ -40,6 +40,9 @@ pub struct PartitionReport {
     pub head: Option<i64>,
     pub claims: u64,
     pub gaps: u64,
+    /// What replays have made of rejects: some of a claim's at a time.
+    pub revisions: u64,
+    /// Where each offset is now, revisions and all.
     pub counts: Counts,
     /// At their final names.
     pub files: u64,
@@ -51,6 +54,8 @@ pub struct PartitionReport {
     pub expired_files_left: u64,
     /// Whether every file of the newest claim is at its final name.
     pub published: bool,
+    /// Claims whose newest revision is not all published yet.
+    pub revisions_unpublished: u64,
     /// Records that the broker holds and the lake doesn't; `None` if the broker wasn't asked.
     pub lag: Option<u64>,
 }
@@ -60,6 +65,7 @@ pub struct Totals {
     pub offsets: u64,
     pub claims: u64,
     pub gaps: u64,
+    pub revisions: u64,
     pub counts: Counts,
     pub files: u64,
     pub bytes: u64,
@@ -142,6 +148,7 @@ impl PartitionReport {
             head: None,
             claims: 0,
             gaps: 0,
+            revisions: 0,
             counts: Counts::default(),
             files: 0,
             bytes: 0,
@@ -149,6 +156,7 @@ impl PartitionReport {
             expired_rows: 0,
             expired_files_left: 0,
             published: true,
+            revisions_unpublished: 0,
             lag: None,
         }
     }
@@ -163,12 +171,14 @@ impl PartitionReport {
     }
 
     /// Takes in the next claim of the walk; counts that don't account for its range are left out.
-    pub(super) fn reach(&mut self, claim: &Claim) {
+    pub(super) fn reach(&mut self, held: &Held) {
+        let (claim, counts) = (&held.claim, held.counts());
         self.head = Some(claim.end);
         self.claims += 1;
         self.gaps += u64::from(matches!(claim.kind, Kind::Gap { .. }));
-        if claim.counts.account_for(claim.range()) {
-            self.counts = sum(self.counts, claim.counts);
+        self.revisions += held.revisions.len() as u64;
+        if counts.account_for(claim.range()) {
+            self.counts = sum(self.counts, counts);
         }
     }
 }
@@ -180,6 +190,7 @@ impl Totals {
             offsets: self.offsets.saturating_add(offsets),
             claims: self.claims + partition.claims,
             gaps: self.gaps + partition.gaps,
+            revisions: self.revisions + partition.revisions,
             counts: sum(self.counts, partition.counts),
             files: self.files + partition.files,
             bytes: self.bytes.saturating_add(partition.bytes),

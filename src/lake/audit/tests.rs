@@ -14,7 +14,7 @@ use crate::{
     lake::{
         Claim, Counts, FileEntry,
         FileKind::{self, Rejected, Scored},
-        Genesis, Kind, PartitionBy,
+        Genesis, Kind, Moved, PartitionBy, Replaced, Revision,
         names::{self, Bucket},
     },
     offset::{LaneId, OffsetRange},
@@ -717,4 +717,120 @@ fn counts_without_further_rows_are_as_they_always_were() {
     let further = Counts { further_rows: 7, ..counts };
     let again: Counts = serde_json::from_str(&serde_json::to_string(&further).unwrap()).unwrap();
     assert_eq!(again, further);
+}
+
+/// A revision that makes a row of the reject at 15, or not quite; the other reject, at 19, stays.
+async fn revise(lake: &TestLake, number: u32, edit: impl FnOnce(&mut Revision)) -> Revision {
+    let claim = lake.edit(10, |_| ()).await;
+    let before = claim.files.iter().find(|entry| entry.kind == Rejected).unwrap().clone();
+    let attempt = Uuid::from_u128(u128::from(number));
+    let staged = |file| names::staged_revision(&lane(0), attempt, 10, number, file).to_string();
+    let path = names::revised_file(&lane(0), Bucket::of(7 * HOUR_MS, PartitionBy::Hour), 10, number).to_string();
+    let entry = |bytes: &Bytes, entry: FileEntry| FileEntry {
+        bytes: bytes.len() as u64,
+        crc32c: crc32c::crc32c(bytes),
+        rows: 1,
+        ..entry
+    };
+    let (row, stays) = (rows(&[15]), rows(&[19]));
+    let files = vec![entry(&row, FileEntry { kind: Scored, staged: staged(0), path: path.clone(), ..before.clone() })];
+    let now = Some(entry(&stays, FileEntry { staged: staged(1), ..before.clone() }));
+    let mut revision = Revision {
+        format: 1,
+        start: 10,
+        number,
+        attempt,
+        writer: "test".into(),
+        committed: DateTime::UNIX_EPOCH,
+        model: crate::record::ModelRef { name: "iris".into(), version: 1, digest: "d".into() },
+        counts: Moved { scored: 1, rejected: 1, ..Moved::default() },
+        files,
+        rejected: vec![Replaced { path: before.path.clone(), now }],
+    };
+    edit(&mut revision);
+    lake.put(&names::revision(&lane(0), 10, number), serde_json::to_vec(&revision).unwrap()).await;
+    lake.put(&Path::from(path), row).await;
+    lake.put(&Path::from(before.path), stays).await;
+    revision
+}
+
+#[tokio::test]
+async fn a_revised_claim_is_clean_and_its_rows_are_counted_where_they_are() {
+    let lake = TestLake::clean().await;
+    revise(&lake, 1, |_| ()).await;
+    let report = lake.audit().await;
+    assert_eq!(report.faults.named, []);
+    let one = &report.partitions[0];
+    assert_eq!((one.counts.scored, one.counts.rejected, one.revisions, one.files), (18, 1, 1, 5));
+    assert_eq!((one.revisions_unpublished, report.totals.revisions), (0, 1));
+}
+
+#[tokio::test]
+async fn the_newest_revision_may_be_unpublished_and_older_ones_may_not() {
+    let lake = TestLake::clean().await;
+    let revision = revise(&lake, 1, |_| ()).await;
+    let row = lake.take(&Path::from(revision.files[0].path.as_str())).await;
+    lake.put(&Path::from(revision.files[0].staged.as_str()), row).await;
+    let now = revision.rejected[0].now.as_ref().unwrap();
+    lake.put(&Path::from(now.staged.as_str()), rows(&[19])).await;
+    lake.put(&Path::from(now.path.as_str()), rows(&[15, 19])).await;
+    let report = lake.audit().await;
+    assert_eq!(report.faults.named, []);
+    assert_eq!((report.partitions[0].revisions_unpublished, report.partitions[0].counts.scored), (1, 18));
+    assert!(report.notes.iter().any(|note| note.contains("cut short")), "{:?}", report.notes);
+
+    let lake = TestLake::clean().await;
+    let revision = revise(&lake, 1, |_| ()).await;
+    let row = lake.take(&Path::from(revision.files[0].path.as_str())).await;
+    lake.put(&Path::from(revision.files[0].staged.as_str()), row).await;
+    let all_gone = |second: &mut Revision| {
+        let path = second.rejected[0].path.clone();
+        (second.counts, second.rejected) =
+            (Moved { scored: 1, ..Moved::default() }, vec![Replaced { path, now: None }]);
+        second.files[0].crc32c = crc32c::crc32c(&rows(&[19]));
+    };
+    let second = revise(&lake, 2, all_gone).await;
+    lake.put(&Path::from(second.files[0].path.as_str()), rows(&[19])).await;
+    lake.take(&Path::from(second.rejected[0].path.as_str())).await;
+    let file = Path::from(revision.files[0].path.as_str());
+    assert_eq!(lake.faults().await, [Fault::Unpublished { claim: names::revision(&lane(0), 10, 1), file }]);
+}
+
+#[tokio::test]
+async fn revisions_that_do_not_follow_are_faults() {
+    type Edit = fn(&mut Revision);
+    let edits: [(Edit, &str); 6] = [
+        (|it| it.number = 7, "disagree"),
+        (|it| it.counts.scored = 2, "are not the 2 rejects before it"),
+        (|it| it.files[0].rows = 5, "said to hold 5"),
+        (|it| it.rejected[0].path.push('x'), "no file of rejects"),
+        (|it| it.rejected.clear(), "said to hold 2"),
+        (|it| it.files[0].kind = Rejected, "said to hold"),
+    ];
+    for (edit, part) in edits {
+        let lake = TestLake::clean().await;
+        revise(&lake, 1, edit).await;
+        let faults: Vec<_> = lake.faults().await.iter().map(ToString::to_string).collect();
+        assert!(faults.iter().any(|fault| fault.contains(part)), "`{part}` is missing in {faults:?}");
+    }
+    let lake = TestLake::clean().await;
+    revise(&lake, 1, |_| ()).await;
+    let revision = names::revision(&lane(0), 10, 3);
+    lake.put(&revision, "{}").await;
+    lake.put(&names::revision(&lane(0), 30, 1), "{}").await;
+    let stray = |start, number| Fault::StrayRevision { revision: names::revision(&lane(0), start, number) };
+    assert_eq!(lake.faults().await, [stray(10, 3), stray(30, 1)]);
+}
+
+#[tokio::test]
+async fn an_offset_that_is_both_row_and_reject_is_told() {
+    let lake = TestLake::clean().await;
+    let both = |it: &mut Revision| {
+        let stays = rows(&[15]);
+        let now = it.rejected[0].now.as_mut().unwrap();
+        (now.bytes, now.crc32c) = (stays.len() as u64, crc32c::crc32c(&stays));
+    };
+    let revision = revise(&lake, 1, both).await;
+    lake.put(&Path::from(revision.rejected[0].path.as_str()), rows(&[15])).await;
+    assert_eq!(lake.faults().await, [Fault::Doubled { claim: claim_at(10), offsets: 1, first: 15 }]);
 }

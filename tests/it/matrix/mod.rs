@@ -3,6 +3,9 @@
 pub mod cuts;
 mod histories;
 mod ledger;
+#[cfg(unix)]
+mod replay_steps;
+pub mod replays;
 mod rivals;
 #[cfg(unix)]
 mod steps;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use alluvium::{
-    lake::{Claim, FileKind, Genesis, names},
+    lake::{Claim, FileKind, Genesis, Revision, names},
     offset::LaneId,
 };
 use arrow::{
@@ -98,6 +98,8 @@ pub struct PartitionLedger {
     pub genesis: Genesis,
     /// By the object's name.
     pub claims: BTreeMap<Path, Claim>,
+    /// By the claim's start and their number.
+    pub revisions: BTreeMap<(i64, u32), Revision>,
 }
 
 /// Reads the ledger object by object, without any code of the writer's but its names and its JSON.
@@ -113,8 +115,16 @@ pub async fn standing(objects: &Arc<dyn ObjectStore>, dataset: &str, generation:
             let claim = json(objects, &path).await;
             claims.insert(path, claim);
         }
+        let mut revisions = BTreeMap::new();
+        for object in
+            objects.list(Some(&folder)).map_ok(|object| object.location).try_collect::<Vec<_>>().await.unwrap()
+        {
+            if let Some(number) = names::revision_number(&object) {
+                revisions.insert(number, json(objects, &object).await);
+            }
+        }
         let genesis = json(objects, &names::genesis(&id)).await;
-        partitions.insert(partition, PartitionLedger { id, genesis, claims });
+        partitions.insert(partition, PartitionLedger { id, genesis, claims, revisions });
     }
     let mut visible = BTreeSet::new();
     for kind in [FileKind::Scored, FileKind::Rejected] {
@@ -131,10 +141,34 @@ async fn json<T: serde::de::DeserializeOwned>(objects: &Arc<dyn ObjectStore>, pa
 }
 
 impl Standing {
-    /// The final names of all files that claims name.
+    /// The final names of all files that claims name, and revisions, but for those of rejects that have all become rows.
     pub fn named(&self) -> BTreeSet<String> {
         let claims = self.partitions.values().flat_map(|ledger| ledger.claims.values());
-        claims.flat_map(|claim| claim.files.iter().map(|file| file.path.clone())).collect()
+        let mut named: BTreeSet<_> =
+            claims.flat_map(|claim| claim.files.iter().map(|file| file.path.clone())).collect();
+        for revision in self.partitions.values().flat_map(|ledger| ledger.revisions.values()) {
+            named.extend(revision.files.iter().map(|file| file.path.clone()));
+            let gone = revision.rejected.iter().filter(|replaced| replaced.now.is_none());
+            gone.for_each(|replaced| assert!(named.remove(&replaced.path), "{} is gone once", replaced.path));
+        }
+        named
+    }
+
+    /// Each claim's revisions are numbered from 1 on, and add up to its rejects.
+    pub fn assert_revisions_follow(&self) {
+        for ledger in self.partitions.values() {
+            for claim in ledger.claims.values() {
+                let mut left = claim.counts.rejected;
+                let of_claim = ledger.revisions.range((claim.start, 0)..=(claim.start, u32::MAX));
+                for (number, ((_, found), revision)) in (1..).zip(of_claim) {
+                    assert_eq!((*found, revision.number, revision.start), (number, number, claim.start));
+                    let counts = revision.counts;
+                    assert_eq!(counts.scored + counts.filtered + counts.rejected, left, "{revision:?}");
+                    assert!(counts.rejected < left, "{revision:?} takes some");
+                    left = counts.rejected;
+                }
+            }
+        }
     }
 
     pub fn assert_named_by_start(&self) {

@@ -40,10 +40,15 @@ pub enum Promise {
     MemoryInBudget,
     StopsInTime,
     Resumes,
+    R1,
+    R2,
+    R3,
+    R4,
+    R5,
 }
 
 impl Promise {
-    pub const ALL: [(Self, &'static str, &'static str); 18] = [
+    pub const ALL: [(Self, &'static str, &'static str); 23] = [
         (Self::L1, "L1", "there is at most one claim for a start offset, by its name"),
         (Self::L2, "L2", "claims lead from genesis to the head with no gap and no overlap"),
         (Self::L3, "L3", "offsets without a record are claimed too, and counted"),
@@ -66,6 +71,11 @@ impl Promise {
         (Self::MemoryInBudget, "memory", "what lanes hold stays within the budget"),
         (Self::StopsInTime, "stops", "told to stop, it ends within its limit"),
         (Self::Resumes, "resumes", "the next start goes on by itself"),
+        (Self::R1, "R1", "a replay makes a revision beside the claim, once; neither is ever changed"),
+        (Self::R2, "R2", "a claim's revisions follow each other, each made of what the one before it left"),
+        (Self::R3, "R3", "what was rejected and passes now becomes a row once, visible only after its revision"),
+        (Self::R4, "R4", "while rejects are replayed, every record is in a file that readers see"),
+        (Self::R5, "R5", "a replay run again changes nothing"),
     ];
 }
 
@@ -78,8 +88,8 @@ pub struct Circumstance {
 }
 
 use Promise::{
-    BatchIsStream, L1, L2, L3, L4, L5, L6, L7, L8, L9, L10, MemoryInBudget, NoneDoubled, NoneEarly, NoneLost,
-    RejectsExact, Resumes, StopsInTime,
+    BatchIsStream, L1, L2, L3, L4, L5, L6, L7, L8, L9, L10, MemoryInBudget, NoneDoubled, NoneEarly, NoneLost, R1, R2,
+    R3, R4, R5, RejectsExact, Resumes, StopsInTime,
 };
 
 const fn circumstance(name: &'static str, bears_on: &'static [Promise]) -> Circumstance {
@@ -99,13 +109,17 @@ pub const OF_RIVALS: &[Promise] = &[L1, L2, L4, L5, L6, NoneLost, NoneDoubled, N
 /// What a worker may break that stood still meanwhile.
 pub const OF_A_FREEZE: &[Promise] = &[L1, L2, L4, L5, L6, NoneLost, NoneDoubled, NoneEarly, RejectsExact, Resumes];
 
+/// What a replay of rejects may break, whatever comes between.
+pub const OF_A_REPLAY: &[Promise] = &[L1, L2, L4, NoneLost, NoneDoubled, RejectsExact, Resumes, R1, R2, R3, R4, R5];
+
 /// By the names that proofs may use instead of a list.
-pub const LISTS: [(&str, &[Promise]); 5] = [
+pub const LISTS: [(&str, &[Promise]); 6] = [
     ("OF_THE_LEDGER", OF_THE_LEDGER),
     ("OF_A_CRASH", OF_A_CRASH),
     ("OF_TROUBLE", OF_TROUBLE),
     ("OF_RIVALS", OF_RIVALS),
     ("OF_A_FREEZE", OF_A_FREEZE),
+    ("OF_A_REPLAY", OF_A_REPLAY),
 ];
 
 /// The rows, in the page's order.
@@ -153,6 +167,17 @@ pub const CIRCUMSTANCES: &[Circumstance] = &[
     circumstance("two groups on one dataset", OF_RIVALS),
     circumstance("workers with fixed shares", &[L1, L2, NoneLost, NoneDoubled, RejectsExact]),
     circumstance("a batch shared by a group", &[L1, L2, NoneLost, NoneDoubled, RejectsExact]),
+    circumstance("a replay, and nothing in particular", OF_A_REPLAY),
+    circumstance("a replay is cut at every call: memory", OF_A_REPLAY),
+    circumstance("a replay is cut at every call: memory, publishing by copy and delete", OF_A_REPLAY),
+    circumstance("a replay is cut at every call: local folder", OF_A_REPLAY),
+    circumstance("a replay is killed at every step: local folder", OF_A_REPLAY),
+    circumstance("a replay is killed at every step: S3", OF_A_REPLAY),
+    circumstance("a replay is frozen at every step while another does its work: local folder", OF_A_REPLAY),
+    circumstance("a replay is frozen at every step while another does its work: S3", OF_A_REPLAY),
+    circumstance("replays, repairs and crashes in any order", OF_A_REPLAY),
+    circumstance("a replay beside an expiry", &[L4, NoneDoubled, R1, R2]),
+    circumstance("a replay beside a stream", OF_A_REPLAY),
     circumstance("DuckDB reads all the while", &[L5, NoneDoubled]),
     circumstance("many partitions, little memory", &[L2, NoneLost, NoneDoubled, MemoryInBudget]),
     circumstance("the store lets several writers win", &[L9]),
@@ -265,6 +290,7 @@ impl Proof {
     fn ledger(&self, standing: &Standing, landed: &BTreeMap<(i32, i64), Fate>) {
         standing.assert_named_by_start();
         standing.assert_tiled();
+        standing.assert_revisions_follow();
         self.shown(&[L1, L2]);
         if standing.assert_absent_is_counted(landed.keys().copied()) > 0 {
             self.shown(&[L3]);

@@ -1,0 +1,143 @@
+//! `alluvium replay`
+
+use std::{fmt, path::PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+
+use super::{Exit, flows, moment::Moment, rejects::reason, run, who};
+use crate::{
+    lake::{Store, Wanted},
+    pipeline::{Replay, Replayed, Settings},
+    telemetry::progress::{self, count},
+};
+
+/// Take rejected records from the lake through the pipeline once more
+///
+/// For when the cause is mended: a field was added, a type was set right, a limit was raised. Reads the rejects of the lake,
+/// byte for byte as they came, and decodes and scores them as the pipeline file says now. Those that pass become rows of
+/// `scored`, exactly once, under the partition and offset that they came from; the others stay in `rejected` as they are.
+/// Needs no broker. Run twice, it changes nothing the second time; cut short at any moment, the next run finishes it. A
+/// stream may run meanwhile, and so may another replay.
+#[derive(Debug, Args)]
+#[command(
+    name = "replay",
+    after_help = "Examples:\n  alluvium replay pipelines/iris.toml --dry-run\n  \
+        alluvium replay pipelines/iris.toml\n  \
+        alluvium replay pipelines/iris.toml --reason missing_field --since 36h --partition 3\n\n\
+        Look at the rejects first with `alluvium rejects`."
+)]
+pub(super) struct ReplayArgs {
+    /// The pipeline file, as it is now
+    #[arg(value_name = "PIPELINE.toml")]
+    pipeline: PathBuf,
+    /// One dataset alone: of the pipeline, or another of its lake
+    #[arg(long, value_name = "DATASET")]
+    dataset: Option<String>,
+    /// Of this partition alone; may be given several times
+    #[arg(long, value_name = "N")]
+    partition: Vec<i32>,
+    /// Those that were rejected for this reason; may be given several times
+    #[arg(long, value_name = "CODE", value_parser = reason)]
+    reason: Vec<String>,
+    /// Those whose time at the broker is at or after this: 2026-11-01, 2026-11-01T07, 2026-11-01T07:30:00Z, 36h
+    #[arg(long, value_name = "TIME")]
+    since: Option<Moment>,
+    /// Those whose time at the broker is before this
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
+    /// Only show what would become of them
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    dataset: String,
+    dry_run: bool,
+    #[serde(flatten)]
+    replayed: Replayed,
+}
+
+impl ReplayArgs {
+    pub(super) async fn run(self) -> anyhow::Result<Exit> {
+        let settings = run::settings(&self.pipeline)?;
+        let store = Store::open(&settings.lake.url).context("open the lake")?;
+        let several = settings.flows.are_many() && self.dataset.is_none();
+        let (mut reports, mut exit) = (vec![], Exit::Done);
+        for flow in flows::chosen(&settings, &store, self.dataset.as_deref()).await? {
+            let report = self.replay(&settings, &store, &flow.dataset).await?;
+            if !report.replayed.kept.is_empty() {
+                exit = Exit::Failed;
+            }
+            if !self.json {
+                let heading = if several { flows::heading(&settings, &flow) } else { String::new() };
+                print!("{heading}{report}{}", if several { "\n" } else { "" });
+            }
+            reports.push(report);
+        }
+        match reports.as_slice() {
+            [only] if !several && self.json => println!("{}", serde_json::to_string_pretty(only)?),
+            all if self.json => println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "datasets": all }))?),
+            [] => println!("there is nothing yet of this pipeline in this lake"),
+            _ => {}
+        }
+        Ok(exit)
+    }
+
+    async fn replay(&self, settings: &Settings, store: &Store, dataset: &str) -> anyhow::Result<Report> {
+        let wanted = Wanted {
+            partitions: self.partition.iter().copied().collect(),
+            reasons: self.reason.iter().cloned().collect(),
+            since_ms: self.since.map(Moment::ms),
+            until_ms: self.until.map(Moment::ms),
+        };
+        let (writer, dry_run) = (who().into(), self.dry_run);
+        let bar = progress::bar("replaying", 0);
+        let replay = Replay { settings, store, dataset, wanted, dry_run, writer };
+        let replayed = replay.run(|at| {
+            bar.set_length(at.claims_total);
+            bar.set_position(at.claims_done);
+        });
+        let replayed = replayed.await.with_context(|| {
+            format!("replay the rejects of {dataset}; what is done is done, and the same command goes on with the rest")
+        })?;
+        bar.finish_and_clear();
+        Ok(Report { dataset: dataset.into(), dry_run, replayed })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Replayed { claims, taken, scored, filtered, still_rejected, .. } = &self.replayed;
+        writeln!(f, "taken        {} rejects of {} segments", count(*taken), count(*claims))?;
+        writeln!(f, "became rows  {}", count(*scored))?;
+        if *filtered > 0 {
+            writeln!(f, "filtered     {}", count(*filtered))?;
+        }
+        let still: u64 = still_rejected.values().sum();
+        let why: Vec<_> = still_rejected.iter().map(|(reason, n)| format!("{} {reason}", count(*n))).collect();
+        let why = if why.is_empty() { String::new() } else { format!(": {}", why.join(", ")) };
+        writeln!(f, "still        {}{why}", count(still))?;
+        let Replayed { left_out, finished, fences, expired_files, kept, .. } = &self.replayed;
+        for (label, number, meaning) in [
+            ("left out", *left_out, "that were not asked for"),
+            ("finished", *finished, "replays of a segment that had been cut short"),
+            ("fenced", *fences, "times by another replay"),
+            ("expired", *expired_files, "files, deleted by policy"),
+        ] {
+            if number > 0 {
+                writeln!(f, "{label:<12} {} {meaning}", count(number))?;
+            }
+        }
+        for kept in kept {
+            writeln!(f, "kept         {kept}")?;
+        }
+        if self.dry_run { writeln!(f, "nothing is changed yet") } else { Ok(()) }
+    }
+}
