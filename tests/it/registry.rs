@@ -24,7 +24,7 @@ use crate::support::{
 const FLOWER: &str = r#"{"type":"record","name":"lab.Flower","fields":[{"name":"id","type":"long"},
     {"name":"sepal_length","type":"double"},{"name":"sepal_width","type":"double"},
     {"name":"petal_length","type":"double"},{"name":"petal_width","type":"double"}]}"#;
-/// The same, as people changed it: another order, a promoted type, one nullable, one new, one under another name.
+/// The same, as people changed it: another order, narrower types, one nullable, one new, one under another name.
 const NEWER: &str = r#"{"type":"record","name":"lab.Flower","fields":[{"name":"petal_width","type":["null","double"]},
     {"name":"garden","type":{"type":"map","values":"string"}},{"name":"number","type":"int","aliases":["id"]},
     {"name":"sepal_length","type":"float"},{"name":"sepal_width","type":"double"},{"name":"petal_length","type":"double"}]}"#;
@@ -262,14 +262,18 @@ async fn apicurio_s_schemas_are_read_with_their_references_and_as_they_evolve() 
     let whole = client.schema(visit).await.unwrap().unwrap();
     assert_eq!(whole.imports.iter().map(|import| &*import.name).collect::<Vec<_>>(), ["lab.Flower"]);
 
+    let new = client.register(&subject, SchemaKind::Avro, NEWER, &[]).await.unwrap();
+    assert!(new != old && client.latest(&subject).await.unwrap().unwrap().version == 2);
     stage.send(0, (0..20).map(|id| framed(old, &written(FLOWER, flower(id)))).collect()).await;
-    // The reader knows the newer schema alone, in which the number has another name.
-    let reader = file(&stage, "newer.avsc", &NEWER.replace("\"garden\",", "\"garden\",\"default\":{},"));
+    stage.send(0, (20..30).map(|id| framed(new, &written(NEWER, newer_flower(id)))).collect()).await;
+    // The reader knows a schema that is newer than one and wider than both, in which the number has another name.
+    let reader = NEWER.replace("\"int\"", "\"long\"").replace("\"float\"", "\"double\"");
+    let reader = file(&stage, "newer.avsc", &reader.replace("\"garden\",", "\"garden\",\"default\":{},"));
     let format = format!("type = \"avro\"\nreader_schema = \"{reader}\"");
     let mut evolved = settings(&stage, &apicurio.url(), &format, "");
     evolved.decode.fields.iter_mut().filter(|field| field.name == "id").for_each(|id| id.path = vec!["number".into()]);
     batch(evolved.clone()).await;
-    assert_eq!(ids(&evolved).await, (0..20).collect::<Vec<_>>());
+    assert_eq!(ids(&evolved).await, (0..30).collect::<Vec<_>>());
     assert_clean(&evolved).await;
 
     let inside = written(FLOWER, flower(5));
@@ -281,7 +285,7 @@ async fn apicurio_s_schemas_are_read_with_their_references_and_as_they_evolve() 
         field.nullable = true;
     });
     let counts = batch(nested.clone()).await.tally.counts;
-    assert_eq!((counts.scored, counts.rejected), (1, 21), "the visit alone has a flower within it");
+    assert_eq!((counts.scored, counts.rejected), (1, 31), "the visit alone has a flower within it");
 }
 
 /// Through a serializer that shares nothing with Alluvium.

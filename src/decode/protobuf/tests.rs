@@ -346,6 +346,18 @@ fn a_descriptor_set_is_as_good_as_its_text() {
 }
 
 #[test]
+fn a_descriptor_in_base64_is_as_good_as_its_text() {
+    // lab.proto with the messages Note and Flower, of which the second has an id.
+    let text = "CglsYWIucHJvdG8SA2xhYiIGCgROb3RlIhQKBkZsb3dlchIKCgJpZBgBIAEoA2IGcHJvdG8z";
+    let protobuf = Protobuf::new(&Plan::of_paths(&["id"]), &settings(true, None, None));
+    let schema = crate::record::Schema { kind: SchemaKind::Protobuf, text: text.into(), imports: vec![] };
+    let mut known = Schemas::default();
+    known.insert(7, Arc::new(Learnt(protobuf.learn(&schema))));
+    let read = read(&settings(true, None, None), &known, &["id"], &[0, 0, 0, 0, 7, 2, 2, 0x08, 5]);
+    assert_eq!(read.unwrap(), ["5"]);
+}
+
+#[test]
 fn a_registrys_records_are_read_by_the_message_they_name() {
     let main = "syntax = \"proto3\"; package shop; import \"money.proto\"; \
                 message A { map<string, int32> m = 1; message B { shop.Money price = 1; } } message C { int32 x = 1; }";
