@@ -270,7 +270,8 @@ async fn options_that_can_not_be_are_refused_with_their_remedy() {
     refused(&["--file", "models/iris/data/iris.csv", "--key", "card"], &["no such column", "species"]).await;
     refused(&["--file", "models/iris/data/iris.csv", "--late", "1%"], &["cannot be used with"]).await;
     refused(&["--file", "models/iris/data/iris.csv", "--for", "1s"], &["--count"]).await;
-    refused(&["--source", "iris", "--loop"], &["--file"]).await;
+    refused(&["--source", "iris", "--loop"], &["--loop", "cannot be used with"]).await;
+    refused(&["--source", "iris", "--pauses", "time"], &["--pauses", "cannot be used with"]).await;
 }
 
 const TRIPS: [(&str, i64, &str, f64); 4] = [

@@ -122,13 +122,13 @@ struct SimulatedArgs {
 #[command(next_help_heading = "Files")]
 struct FileArgs {
     /// Wait between rows as long as the times in this column lie apart
-    #[arg(long, value_name = "COLUMN", requires = "file", conflicts_with = "rate")]
+    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["source", "rate"])]
     pauses: Option<String>,
     /// How many times faster than these pauses
     #[arg(long, value_name = "FACTOR", requires = "pauses", default_value_t = 1.0, value_parser = speed)]
     speed: f64,
     /// Begin again at the end, so many times in all; for ever if no number is given
-    #[arg(id = "rounds", long = "loop", value_name = "TIMES", requires = "file", num_args = 0..=1,
+    #[arg(id = "rounds", long = "loop", value_name = "TIMES", conflicts_with = "source", num_args = 0..=1,
           default_missing_value = "0", value_parser = clap::value_parser!(u64), action = ArgAction::Set)]
     rounds: Option<u64>,
 }
