@@ -60,7 +60,9 @@ impl Ledger {
     /// Publishes what the claim and its newest revision name, if a crash left it undone; whether there was anything to do.
     pub async fn settle_held(&self, held: &Held) -> Result<bool, LakeError> {
         match held.newest() {
-            None => self.publish(&held.claim).await.map(|()| false),
+            // Before its first revision, nothing of the claim may be left that a late writer could publish once more.
+            None if self.unpublished(&held.claim).await? > 0 => self.publish(&held.claim).await.map(|()| false),
+            None => Ok(false),
             Some(newest) => self.publish_revision(&held.claim, newest).await,
         }
     }

@@ -162,8 +162,8 @@ impl Replay<'_> {
         for generation in wanted.chunk_by(|one, next| one.0 == next.0) {
             let Some((number, ..)) = generation.first() else { continue };
             let works = self.works(*number).await?;
-            let claims = generation.iter().map(|&place| self.patiently(hands, works.clone(), place));
-            let mut claims = stream::iter(claims).buffer_unordered(CLAIMS_AT_ONCE);
+            let claims = stream::iter(generation.to_vec()).map(|place| self.patiently(hands, works.clone(), place));
+            let mut claims = claims.buffer_unordered(CLAIMS_AT_ONCE);
             while claims.try_next().await?.is_some() {
                 let claims_done = hands.done.fetch_add(1, Relaxed) + 1;
                 progress(Replaying { claims_done, claims_total: hands.total.load(Relaxed) });

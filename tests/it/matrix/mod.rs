@@ -3,6 +3,7 @@
 pub mod cuts;
 mod histories;
 mod ledger;
+mod replay_model;
 #[cfg(unix)]
 mod replay_steps;
 pub mod replays;

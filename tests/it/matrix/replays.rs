@@ -228,6 +228,8 @@ impl On {
 
 async fn cut_everywhere(proof: &Proof, scene: &Scene, on: On) {
     let before = View::of(&objects(&scene.now)).await;
+    // Whoever gets no answer tries again for a while.
+    tokio::time::pause();
     let (mut won_all_the_same, mut half_done) = (0, 0);
     for (at, call) in on.calls(scene).await {
         for after_effect in [false, true] {
@@ -247,6 +249,7 @@ async fn cut_everywhere(proof: &Proof, scene: &Scene, on: On) {
             }
         }
     }
+    tokio::time::resume();
     assert!(won_all_the_same > 0 && half_done > 0, "{won_all_the_same} {half_done}");
 }
 
@@ -331,7 +334,6 @@ async fn what_passes_by_now_becomes_rows_and_the_rest_stays() {
 async fn a_replay_cut_at_any_call_in_memory_loses_and_doubles_nothing() {
     let proof = Proof::of("a replay is cut at every call: memory", OF_A_REPLAY);
     let scene = Scene::new().await;
-    tokio::time::pause();
     cut_everywhere(&proof, &scene, On::Memory).await;
     frozen_everywhere(&scene, On::Memory, rival(&scene), async |ground, what| {
         let before = View::of(&objects(&scene.now)).await;
@@ -344,7 +346,6 @@ async fn a_replay_cut_at_any_call_in_memory_loses_and_doubles_nothing() {
 async fn a_replay_cut_between_copy_and_delete_loses_and_doubles_nothing() {
     let proof = Proof::of("a replay is cut at every call: memory, publishing by copy and delete", OF_A_REPLAY);
     let scene = Scene::new().await;
-    tokio::time::pause();
     cut_everywhere(&proof, &scene, On::ByCopy).await;
     frozen_everywhere(&scene, On::ByCopy, rival(&scene), async |ground, what| {
         let before = View::of(&objects(&scene.now)).await;
@@ -357,14 +358,12 @@ async fn a_replay_cut_between_copy_and_delete_loses_and_doubles_nothing() {
 async fn a_replay_cut_at_any_call_on_a_local_folder_loses_and_doubles_nothing() {
     let proof = Proof::of("a replay is cut at every call: local folder", OF_A_REPLAY);
     let scene = Scene::new().await;
-    tokio::time::pause();
     cut_everywhere(&proof, &scene, On::Folder).await;
 }
 
 #[tokio::test]
 async fn a_repair_at_any_call_of_a_replay_finishes_what_there_is_and_hinders_nothing() {
     let scene = Scene::new().await;
-    tokio::time::pause();
     let before = View::of(&objects(&scene.now)).await;
     let mend: Task = Arc::new(|store: Store| {
         async move {
@@ -383,7 +382,6 @@ async fn a_repair_at_any_call_of_a_replay_finishes_what_there_is_and_hinders_not
 #[tokio::test]
 async fn a_repair_alone_finishes_a_replay_that_was_cut_short() {
     let scene = Scene::new().await;
-    tokio::time::pause();
     let before = View::of(&objects(&scene.now)).await;
     let mut finished = 0;
     for (at, call) in On::ByCopy.calls(&scene).await {
@@ -412,7 +410,6 @@ fn expire(store: &Store) -> Expire<'_> {
 async fn an_expiry_at_any_call_of_a_replay_leaves_a_clean_lake() {
     let proof = Proof::of("a replay beside an expiry", &[Promise::L4, Promise::NoneDoubled, Promise::R1, Promise::R2]);
     let scene = Scene::new().await;
-    tokio::time::pause();
     let before = View::of(&objects(&scene.now)).await;
     let policy: Task = Arc::new(|store: Store| async move { expire(&store).delete().await.map(drop).unwrap() }.boxed());
     frozen_everywhere(&scene, On::ByCopy, policy, async |ground, what| {
