@@ -19,6 +19,7 @@ use crate::pipeline::Settings;
 
 mod fields;
 mod keys;
+mod outlets;
 mod reader;
 mod section;
 mod sections;

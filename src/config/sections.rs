@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, thread, time::Duration};
 
 use super::{
-    fields, keys,
+    fields, keys, outlets,
     reader::Reader,
     section::Section,
     source::{Topics, source},
@@ -30,6 +30,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let limits = limits(&mut reader.section("limits"));
     let (lake, flows) = lake(&mut reader.section("lake"), limits.segment_hours_max, &topics);
     let metrics = reader.section("metrics").read_or(&keys::LISTEN, None, |given| address(given).map(Some));
+    let outlets = outlets::outlets(reader, &fields, flows.as_ref(), limits.broker);
 
     let (event_time, window) = event_time?;
     let fields = fields.into_iter().map(|declared| declared.field).collect::<Option<_>>()?;
@@ -43,6 +44,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         model_refresh: model_refresh?,
         lake: lake?,
         limits: limits.lanes?,
+        outlets: outlets?,
         metrics: metrics?,
     })
 }

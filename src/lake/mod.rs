@@ -8,13 +8,14 @@ mod error;
 mod expire;
 mod expiry;
 mod folder;
-mod hold;
+pub(crate) mod hold;
 mod lanes;
 mod layout;
 pub mod ledger;
 pub mod names;
 mod origin;
 mod repair;
+mod rows;
 mod segment;
 mod store;
 
@@ -26,6 +27,7 @@ pub use layout::Layout;
 pub use ledger::{Head, Ledger, Outcome};
 pub use origin::{LateOrigins, Origin};
 pub use repair::{Repaired, repair};
+pub use rows::Rows;
 pub use segment::{EncodedFile, Finished, Scored, Segment};
 pub use store::{Published, Store};
 

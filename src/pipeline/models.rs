@@ -53,6 +53,11 @@ impl Models {
         })
     }
 
+    /// What every version tells apart.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
     /// The works of the model in use; they change when another takes over.
     pub fn works(&self) -> watch::Receiver<Arc<Works>> {
         self.current.subscribe()

@@ -16,6 +16,7 @@ mod guarantees;
 mod journey;
 mod matrix;
 mod models;
+mod outlets;
 mod pytorch;
 mod repair;
 mod rescore;
