@@ -17,8 +17,10 @@ pub mod outlet;
 
 pub mod broker;
 pub mod decode;
+pub mod infer;
 pub mod lake;
 pub mod model;
+pub mod registry;
 
 pub mod table;
 

@@ -24,6 +24,7 @@ use crate::{
     model::{self, ModelError},
     offset::{LaneId, OffsetRange},
     outlet::{Outlet, OutletError, OutletSettings, OutletTally},
+    registry,
 };
 
 pub mod doctor;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub sharing: Sharing,
     pub broker: broker::BrokerLimits,
     pub decode: decode::DecodeSettings,
+    /// Where schemas are asked for, if anywhere.
+    pub registry: Option<registry::RegistrySettings>,
     pub model: model::ModelSettings,
     /// How often a stream looks for a newly promoted version, if it runs the champion.
     pub model_refresh: Duration,
@@ -108,6 +111,8 @@ pub enum PipelineError {
     Lake(#[from] LakeError),
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Registry(#[from] registry::RegistryError),
     #[error("can't start the threads that work on batches: {0}; lower `cpu_threads` under [limits]")]
     Threads(std::io::Error),
     #[error("the model does not fit the declared fields: {0}")]
@@ -175,7 +180,7 @@ impl Pipeline {
         let models = Arc::new(Models::load(&settings).await?);
         store.probe().await?;
         let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
-        let outlets = outlets::outlets(&settings, &store, &broker, &models.works().borrow(), models.classes())?;
+        let outlets = outlets::outlets(&settings, &store, &broker, &models)?;
         let memory = Memory::new(settings.limits.memory_bytes_max);
         let fetch = FetchSettings {
             bytes_max: Arc::new(AtomicI32::new(settings.broker.fetch_bytes_max)),
@@ -230,8 +235,7 @@ impl Pipeline {
     pub async fn outlets_of(settings: &Settings, broker: &Broker) -> Result<Vec<Arc<Outlet>>, PipelineError> {
         let store = Store::open(&settings.lake.url)?;
         let models = Models::load(settings).await?;
-        let works = models.works().borrow().clone();
-        outlets::outlets(settings, &store, broker, &works, models.classes())
+        outlets::outlets(settings, &store, broker, &models)
     }
 
     /// A look at all lanes.

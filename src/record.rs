@@ -10,6 +10,10 @@ use arrow::record_batch::RecordBatch;
 
 use crate::offset::OffsetRange;
 
+mod schema;
+
+pub use self::schema::{Import, Schema, SchemaKind};
+
 /// One record as the broker gave it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
@@ -71,18 +75,31 @@ pub enum TimestampFormat {
 pub struct Rows {
     /// One column for each declared field, in the order declared.
     pub columns: RecordBatch,
-    /// For each row, the index of its record in the batch; ascending.
+    /// For each row, the index of its record in the batch; ascending, and the same for all rows of a record.
     pub source: Vec<u32>,
+    /// For each row, which of its record's rows it is, from 0; empty where no record can be more than one row.
+    pub row: Vec<i32>,
     /// For each row, its event time in milliseconds since 1970, UTC; always inside the configured window.
     pub event_ms: Vec<i64>,
 }
 
-/// What became of a batch: rows, and the records that could not be rows. Together they are the whole batch.
+impl Rows {
+    /// How many records the rows are of.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        if self.row.is_empty() { self.source.len() } else { self.row.iter().filter(|row| **row == 0).count() }
+    }
+}
+
+/// What became of a batch: rows, the records that could not be rows, and those that were not to be. Together they are the
+/// whole batch.
 #[derive(Clone, Debug)]
 pub struct Decoded {
     pub rows: Rows,
     /// In the order of the batch.
     pub rejects: Vec<Reject>,
+    /// The records that say nothing which is to land, such as that a row was deleted: their indices, ascending.
+    pub filtered: Vec<u32>,
 }
 
 /// A record that can't be a row, and why.
@@ -104,7 +121,13 @@ pub struct Reject {
 pub enum Reason {
     Empty,
     TooLarge,
+    NotUtf8,
     NotJson,
+    NotCsv,
+    NotDebezium,
+    NotAvro,
+    NotProtobuf,
+    UnknownSchema,
     WrongType,
     MissingField,
     NotANumber,
@@ -112,10 +135,16 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::Empty,
         Self::TooLarge,
+        Self::NotUtf8,
         Self::NotJson,
+        Self::NotCsv,
+        Self::NotDebezium,
+        Self::NotAvro,
+        Self::NotProtobuf,
+        Self::UnknownSchema,
         Self::WrongType,
         Self::MissingField,
         Self::NotANumber,
@@ -128,7 +157,13 @@ impl Reason {
         match self {
             Self::Empty => "empty",
             Self::TooLarge => "too_large",
+            Self::NotUtf8 => "not_utf8",
             Self::NotJson => "not_json",
+            Self::NotCsv => "not_csv",
+            Self::NotDebezium => "not_debezium",
+            Self::NotAvro => "not_avro",
+            Self::NotProtobuf => "not_protobuf",
+            Self::UnknownSchema => "unknown_schema",
             Self::WrongType => "wrong_type",
             Self::MissingField => "missing_field",
             Self::NotANumber => "not_a_number",

@@ -70,7 +70,8 @@ impl Stages {
             .expect("the iris model");
         let decoder = Decoder::new(&settings.decode);
         let scorer = model.scorer(&decoder.schema()).expect("four measurements");
-        let layout = Layout::new(&settings.lake, &decoder.schema(), model.classes(), model.reference());
+        let layout =
+            Layout::new(&settings.lake, &decoder.schema(), decoder.is_numbered(), model.classes(), model.reference());
         Self { decoder, scorer, layout: Arc::new(layout.expect("columns that differ in name")) }
     }
 

@@ -231,10 +231,11 @@ pub(super) fn verdict(report: &Report) -> String {
     text
 }
 
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "partition",
     "offsets",
     "scored",
+    "further rows",
     "rejected",
     "filtered",
     "absent",
@@ -245,8 +246,10 @@ const COLUMNS: [&str; 12] = [
     "size",
     "lag",
 ];
+/// Shown only where records were several rows.
+const FURTHER: usize = 3;
 /// Shown only where something was deleted by policy.
-const EXPIRED: usize = 6;
+const EXPIRED: usize = 7;
 
 /// A line a partition, then the totals, every column as wide as it must be.
 pub(super) fn table(report: &Report) -> String {
@@ -260,9 +263,12 @@ pub(super) fn table(report: &Report) -> String {
         [totals.expired_rows, totals.claims, totals.gaps, totals.files, totals.bytes],
         totals.lag,
     ));
-    if totals.expired_rows == 0 {
-        for line in &mut lines {
+    for line in &mut lines {
+        if totals.expired_rows == 0 {
             line.remove(EXPIRED);
+        }
+        if totals.counts.further_rows == 0 {
+            line.remove(FURTHER);
         }
     }
     grid("", &lines)
@@ -285,8 +291,18 @@ fn cells(
     [expired, claims, gaps, files, size]: [u64; 5],
     lag: Option<u64>,
 ) -> Vec<String> {
-    let numbers =
-        [counts.scored, counts.rejected, counts.filtered, counts.absent, expired, claims, gaps, files].map(count);
+    let numbers = [
+        counts.scored,
+        counts.further_rows,
+        counts.rejected,
+        counts.filtered,
+        counts.absent,
+        expired,
+        claims,
+        gaps,
+        files,
+    ]
+    .map(count);
     let lag = lag.map_or_else(|| "-".into(), count);
     [name, offsets].into_iter().chain(numbers).chain([bytes(size), lag]).collect()
 }

@@ -19,6 +19,7 @@ mod draw;
 mod expire;
 mod flows;
 mod grid;
+mod infer;
 mod model_spec;
 mod models;
 mod produce;
@@ -65,6 +66,7 @@ enum Command {
     Models(models::Models),
     Produce(produce::Produce),
     Draw(draw::Draw),
+    Infer(infer::Infer),
     #[cfg(feature = "embedded")]
     Broker(broker::Broker),
 }
@@ -111,6 +113,7 @@ impl Cli {
             Command::Models(command) => command.run().await,
             Command::Produce(command) => command.run().await,
             Command::Draw(command) => command.run().await,
+            Command::Infer(command) => command.run().await,
             #[cfg(feature = "embedded")]
             Command::Broker(command) => command.run().await,
         };

@@ -45,6 +45,8 @@ pub(super) fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
             lines.push((label, text));
         }
     };
+    add_if("filtered", tally.counts.filtered, format!("{} records that say of no row", count(tally.counts.filtered)));
+    add_if("rows", tally.counts.further_rows, format!("{} more than scored records", count(tally.counts.further_rows)));
     add_if("absent", tally.counts.absent, format!("{} offsets without a record", count(tally.counts.absent)));
     add_if("fenced", tally.fences, format!("{} times by another writer", count(tally.fences)));
     add_if("remaining", summary.remaining, format!("{} offsets; run again to go on", count(summary.remaining)));

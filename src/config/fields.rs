@@ -71,6 +71,12 @@ fn path(table: &mut Section<'_, '_>) -> Option<Vec<String>> {
     table.refuse(&keys::PATH, Refusal::because(format!("path has more than {PATH_MEMBERS_MAX} members")))
 }
 
+/// Whether a column may have this name, where no other has.
+#[must_use]
+pub fn is_column_name(name: &str) -> bool {
+    !name.trim().is_empty() && column_name(name, &mut HashSet::new()).is_ok()
+}
+
 /// Whether a column may have this name; `taken` are those before it.
 fn column_name(name: &str, taken: &mut HashSet<String>) -> Result<(), Refusal> {
     let folded = name.to_lowercase();

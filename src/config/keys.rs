@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::{
     broker::{GroupProtocol, Start},
+    decode::Envelope,
     lake::{Compression, PartitionBy},
     model::Backend,
     outlet::ResultFormat,
@@ -81,8 +82,43 @@ pub(super) const TOPICS: Key = Key::new(
     Rule("`topic` alone"),
     "topics to read, each into a dataset of its own; new ones that fit a `*` are found while a stream runs",
 );
-pub(super) const FORMAT: Key =
-    Key::new("source", "format", Choice(&words(&FORMATS)), Value("json"), "how a record's value is written");
+pub(super) const ENCODING: Key = Key::new(
+    "format",
+    "encoding",
+    Choice(&words(&ENCODINGS)),
+    Value("registry"),
+    "for avro and protobuf, what tells a record's schema: an id before it (`registry`), a fingerprint (avro alone), or \
+     nothing",
+);
+pub(super) const SCHEMA: Key = Key::new(
+    "format",
+    "schema",
+    Text("a path to a schema, or a list of them"),
+    Rule("the registry's"),
+    "for avro without a registry, what records are written by: one of these, or if `plain`, the last, which may name those \
+     before it",
+);
+pub(super) const READER_SCHEMA: Key = Key::new(
+    "format",
+    "reader_schema",
+    Text("a path to a schema, or a list of them"),
+    Rule("the writer's schema"),
+    "for avro, what records are taken for, whoever wrote them: the last, which may name those before it",
+);
+pub(super) const DESCRIPTOR: Key = Key::new(
+    "format",
+    "descriptor",
+    Text("a path to what `protoc --include_imports -o` wrote, or to a `.proto` that imports no other file"),
+    Rule("the registry's"),
+    "for protobuf, what records are written by",
+);
+pub(super) const MESSAGE: Key = Key::new(
+    "format",
+    "message",
+    Text("a message's full name, such as `shop.Order`"),
+    Rule("the one that the record names"),
+    "for protobuf, what a record is; needed with `descriptor`",
+);
 pub(super) const START: Key = Key::new(
     "source",
     "start",
@@ -140,6 +176,44 @@ pub(super) const WORKER: Key = Key::new(
     "this worker's fixed share of the partitions, without a group",
 );
 
+pub(super) const FORMAT: Key =
+    Key::new("format", "type", Choice(&words(&FORMATS)), Value("json"), "how a record's value is written");
+pub(super) const LINES: Key = Key::new(
+    "format",
+    "lines",
+    Flag,
+    Value("false"),
+    "whether a value may be several lines, each a row; if one can't be a row, the record is a reject",
+);
+pub(super) const ENVELOPE: Key = Key::new(
+    "format",
+    "envelope",
+    Choice(&words(&ENVELOPES)),
+    Value("none"),
+    "what is around the fields; with `debezium` paths begin in `after`, those with `@` before them in the envelope",
+);
+pub(super) const COLUMNS: Key = Key::new(
+    "format",
+    "columns",
+    Text("the columns' names in order, with commas between them, or a list"),
+    Rule("the fields, in their order"),
+    "what stands in a row of CSV; a field is read from the column that its path names",
+);
+pub(super) const DELIMITER: Key = Key::new(
+    "format",
+    "delimiter",
+    Text("one ASCII character, such as `;` or a tab"),
+    Value(","),
+    "what parts the columns of CSV",
+);
+pub(super) const NULLS: Key = Key::new(
+    "format",
+    "nulls",
+    Text("a text, or a list of them"),
+    Rule("the empty text"),
+    "what stands for null in CSV; what is quoted never does",
+);
+
 pub(super) const NAME: Key = Key::new(
     "fields",
     "name",
@@ -176,6 +250,39 @@ pub(super) const AHEAD: Key = Key::new(
     Duration(0, 3650 * DAY),
     Value("1d"),
     "an event time further ahead of now makes a reject",
+);
+
+pub(super) const REGISTRY_URL: Key = Key::new(
+    "registry",
+    "url",
+    Text("`http://…` or `https://…`, or a list of them"),
+    Rule("no registry"),
+    "schema registry with Confluent's API; of several URLs, those after the first are asked when it does not answer",
+);
+pub(super) const REGISTRY_USER: Key =
+    Key::new("registry", "user", Text("a name"), Rule("none"), "for basic authentication");
+pub(super) const REGISTRY_PASSWORD: Key = Key::new(
+    "registry",
+    "password",
+    Text("a password, best as a variable: `${REGISTRY_PASSWORD}`"),
+    Rule("none"),
+    "for basic authentication; never shown",
+);
+pub(super) const REGISTRY_CA: Key = Key::new(
+    "registry",
+    "ca",
+    Text("a path to certificates in PEM"),
+    Rule("the system's"),
+    "authorities that are trusted for `https://`, in place of the system's",
+);
+pub(super) const REGISTRY_TIMEOUT: Key =
+    Key::new("registry", "timeout", Duration(100, HOUR), Value("10s"), "one answer; it is asked for again");
+pub(super) const SCHEMAS_MAX: Key = Key::new(
+    "registry",
+    "schemas_max",
+    Count(1, 100_000),
+    Value("1_000"),
+    "schemas held in memory; beyond, the one not wanted for longest is forgotten and asked for again",
 );
 
 pub(super) const MODEL_PATH: Key = Key::new(
@@ -370,7 +477,6 @@ pub const KEYS: &[Key] = &[
     BROKERS,
     TOPIC,
     TOPICS,
-    FORMAT,
     START,
     GROUP,
     GROUP_INSTANCE,
@@ -379,6 +485,17 @@ pub const KEYS: &[Key] = &[
     HEARTBEAT,
     HANDOVER,
     WORKER,
+    FORMAT,
+    LINES,
+    ENVELOPE,
+    COLUMNS,
+    DELIMITER,
+    NULLS,
+    ENCODING,
+    SCHEMA,
+    READER_SCHEMA,
+    DESCRIPTOR,
+    MESSAGE,
     NAME,
     TYPE,
     NULLABLE,
@@ -387,6 +504,12 @@ pub const KEYS: &[Key] = &[
     EVENT_FIELD,
     EARLIEST,
     AHEAD,
+    REGISTRY_URL,
+    REGISTRY_USER,
+    REGISTRY_PASSWORD,
+    REGISTRY_CA,
+    REGISTRY_TIMEOUT,
+    SCHEMAS_MAX,
     MODEL_PATH,
     VERSION,
     BACKEND,
@@ -423,7 +546,39 @@ pub const KEYS: &[Key] = &[
 /// The table that is written once for each column.
 pub(super) const FIELDS: &str = "fields";
 
-pub(super) const FORMATS: [(&str, ()); 1] = [("json", ())];
+pub(super) const FORMATS: [(&str, FormatName); 5] = [
+    ("json", FormatName::Json),
+    ("csv", FormatName::Csv),
+    ("avro", FormatName::Avro),
+    ("protobuf", FormatName::Protobuf),
+    ("raw", FormatName::Raw),
+];
+
+pub(super) const ENVELOPES: [(&str, Envelope); 2] = [("none", Envelope::None), ("debezium", Envelope::Debezium)];
+
+pub(super) const ENCODINGS: [(&str, Encoding); 3] =
+    [("registry", Encoding::Registry), ("single-object", Encoding::SingleObject), ("plain", Encoding::Plain)];
+
+/// What tells the schema that a record was written by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Registry,
+    SingleObject,
+    Plain,
+}
+
+/// What is written; the format's settings are read by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FormatName {
+    Json,
+    Csv,
+    Avro,
+    Protobuf,
+    Raw,
+}
+
+/// Keys that stood elsewhere in earlier releases: their table, their name, and where they went.
+pub(super) const MOVED: [(&str, &str, &str); 1] = [("source", "format", "write it as type under [format]")];
 
 pub(super) const RESULT_FORMATS: [(&str, ResultFormat); 2] =
     [("json", ResultFormat::Json), ("avro", ResultFormat::Avro)];

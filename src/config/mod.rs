@@ -17,10 +17,13 @@ use toml::de::DeTable;
 
 use crate::pipeline::Settings;
 
+mod by_schema;
 mod fields;
+mod format;
 mod keys;
 mod outlets;
 mod reader;
+mod registry;
 mod section;
 mod sections;
 mod source;
@@ -29,6 +32,7 @@ mod tests;
 mod value;
 mod variables;
 
+pub use fields::is_column_name;
 pub use keys::{Fallback, KEYS, Key, Takes, markdown};
 
 /// A pipeline file is written by a person; a larger one is some other file.

@@ -128,6 +128,12 @@ pub(super) fn is_table(value: &DeValue<'_>) -> bool {
     }
 }
 
+/// The hint for a key that an earlier release had here.
+pub(super) fn moved(table: &str, name: &str) -> Option<String> {
+    let moved = keys::MOVED.iter().find(|(from, key, _)| *from == table && *key == name);
+    moved.map(|(.., to)| (*to).to_owned())
+}
+
 /// The hint for a key that is right, but in the wrong table.
 pub(super) fn belongs_in(name: &str) -> Option<String> {
     KEYS.iter().find(|key| key.name == name).map(|key| format!("it belongs in {}", header(key.table)))

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     keys::{Fallback, Key, header, keys_of},
-    reader::{Reader, Value, belongs_in, is_table},
+    reader::{Reader, Value, belongs_in, is_table, moved},
     value::{self, Given, Refusal, closest, did_you_mean, quoted},
 };
 
@@ -150,7 +150,9 @@ impl<'r, 'a> Section<'r, 'a> {
     fn note_unknown_keys(&mut self) {
         for (name, value) in self.unknown_keys() {
             let (at, name) = (name.span().start, name.get_ref());
-            let hint = belongs_in(name).or_else(|| did_you_mean(name, self.key_names()).hint);
+            let hint = moved(self.name, name)
+                .or_else(|| belongs_in(name))
+                .or_else(|| did_you_mean(name, self.key_names()).hint);
             let what = if is_table(value.get_ref()) { "table" } else { "key" };
             self.reader.note(at, format!("unknown {what} {} in {}", quoted(name), header(self.name)), hint);
         }

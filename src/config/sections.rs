@@ -6,8 +6,9 @@
 use std::{net::SocketAddr, thread, time::Duration};
 
 use super::{
-    fields, keys, outlets,
+    fields, format, keys, outlets,
     reader::Reader,
+    registry::registry,
     section::Section,
     source::{Topics, source},
     value::{self, Given, Refusal, quoted},
@@ -25,9 +26,12 @@ use crate::{
 pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let (source, topics, sharing) = source(&mut reader.section("source"));
     let fields = fields::declared(reader);
+    let registry = registry(&mut reader.section("registry"));
+    let has_registry = registry.as_ref().is_none_or(Option::is_some);
     let event_time = fields::event_time(&mut reader.section("event_time"), &fields);
     let (model, model_refresh) = model(&mut reader.section("model"));
     let limits = limits(&mut reader.section("limits"));
+    let format = format::format(&mut reader.section("format"), &fields, limits.segment_hours_max, has_registry);
     let (lake, flows) = lake(&mut reader.section("lake"), limits.segment_hours_max, &topics);
     let metrics = reader.section("metrics").read_or(&keys::LISTEN, None, |given| address(given).map(Some));
     let outlets = outlets::outlets(reader, &fields, flows.as_ref(), limits.broker);
@@ -39,7 +43,14 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         flows: flows?,
         sharing: sharing?,
         broker: limits.broker?,
-        decode: DecodeSettings { fields, event_time, window, record_bytes_max: limits.record_bytes_max? },
+        decode: DecodeSettings {
+            format: format?,
+            fields,
+            event_time,
+            window,
+            record_bytes_max: limits.record_bytes_max?,
+        },
+        registry: registry?,
         model: model?,
         model_refresh: model_refresh?,
         lake: lake?,

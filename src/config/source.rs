@@ -31,13 +31,9 @@ pub(super) enum Topics {
 pub(super) fn source(table: &mut Section<'_, '_>) -> (Option<SourceSettings>, Topics, Option<Sharing>) {
     let brokers = table.list(&keys::BROKERS, ',', host_and_port);
     let topics = topics(table);
-    let format = table.choice(&keys::FORMAT, &keys::FORMATS);
     let start = table.read(&keys::START, start);
     let sharing = sharing(table);
-    let settings = || {
-        let () = format?;
-        Some(SourceSettings { brokers: brokers?, start: start? })
-    };
+    let settings = || Some(SourceSettings { brokers: brokers?, start: start? });
     (settings(), topics, sharing)
 }
 

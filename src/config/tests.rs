@@ -7,16 +7,17 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     broker::{BrokerLimits, GroupProtocol, GroupSettings, SourceSettings, Start},
-    decode::{DecodeSettings, EventTime, EventWindow},
+    decode::{CsvSettings, DecodeSettings, Envelope, EventTime, EventWindow, Format, JsonSettings, Lines},
     lake::{Compression, LakeSettings, PartitionBy, Roll},
     lane::Limits,
     model::{Backend, ModelSettings},
     outlet::{
-        Condition, Known, OutletSettings, PostgresSettings, RejectedSettings, ResultFormat, ResultsSettings, Secret,
-        TableName, TopicName,
+        Condition, Known, OutletSettings, PostgresSettings, RejectedSettings, ResultFormat, ResultsSettings, TableName,
+        TopicName,
     },
     pipeline::{Flow, Flows, Naming, Sharing, TopicPattern},
     record::{Field, FieldKind, TimestampFormat},
+    registry::{RegistrySettings, Secret},
 };
 
 const SOURCE: &str = "[source]\nbrokers = \"localhost:9092\"\ntopic = \"iris\"\n";
@@ -27,6 +28,8 @@ const LAKE: &str = "[lake]\nurl = \"sink/lake\"\ndataset = \"iris\"\n";
 const FULL: &str = include_str!("testdata/full.toml");
 /// What excludes a part of the other.
 const GROUP: &str = include_str!("testdata/group.toml");
+/// What is for another format.
+const CSV: &str = include_str!("testdata/csv.toml");
 const IRIS: &str = include_str!("../../pipelines/iris.toml");
 
 fn minimal() -> String {
@@ -74,11 +77,13 @@ fn a_minimal_file_gets_the_documented_defaults() {
             fetch_wait_max: Duration::from_millis(500),
         },
         decode: DecodeSettings {
+            format: Format::default(),
             fields: vec![field],
             event_time: EventTime::Broker,
             window: EventWindow { earliest_ms: 946_684_800_000, ahead_ms: 86_400_000 },
             record_bytes_max: 1 << 20,
         },
+        registry: None,
         model: ModelSettings { url: "models/iris".into(), version: None, backend: Backend::NdArray },
         model_refresh: Duration::from_secs(30),
         lake: LakeSettings {
@@ -103,10 +108,33 @@ fn a_minimal_file_gets_the_documented_defaults() {
 }
 
 #[test]
+fn a_registry_is_told_in_full_and_its_password_is_never_shown() {
+    let of = |lines: &str| faults_of(&format!("[registry]\n{lines}"));
+    assert_eq!(of("user = \"me\""), ["1:1: missing key \"url\" in [registry]"]);
+    assert_eq!(of("url = \"http://a\"\npassword = \"geheim\""), ["3:12: password needs user beside it"]);
+    assert_eq!(
+        of("url = \"http://a\"\nuser = \"me\"\npassword = 4711"),
+        ["4:12: password takes a password, best as a variable: `${REGISTRY_PASSWORD}`"]
+    );
+    let faults = of("url = \"https://me:geheim@a:8081\"");
+    assert_eq!(faults, ["2:7: url holds a user; write user and password as keys of their own"]);
+    let faults = of("url = \"a:8081\"");
+    assert_eq!(faults, ["2:7: url begins with neither http:// nor https://"]);
+    let faults = of("url = \"http://a/?b\"");
+    assert_eq!(faults, ["2:7: url is not one of a schema registry; such as https://registry.example.com:8081"]);
+    let sound = format!("{}[registry]\nurl = \"http://a\"\nuser = \"me\"\npassword = \"geheim\"\n", minimal());
+    assert!(!format!("{:?}", parse(&sound, unset).unwrap()).contains("geheim"));
+}
+
+#[test]
 fn every_key_reaches_its_setting() {
     for key in KEYS {
         let written = |line: &&str| line.split_once(" = ").is_some_and(|(name, _)| name == key.name);
-        assert!(FULL.lines().chain(GROUP.lines()).any(|line| written(&line)), "{} is missing", key.name);
+        assert!(
+            FULL.lines().chain(GROUP.lines()).chain(CSV.lines()).any(|line| written(&line)),
+            "{} is missing",
+            key.name
+        );
     }
     let seconds = Duration::from_secs;
     let field = |name: &str, kind, nullable, path: &[&str]| Field {
@@ -131,6 +159,7 @@ fn every_key_reaches_its_setting() {
             fetch_wait_max: Duration::from_millis(10),
         },
         decode: DecodeSettings {
+            format: Format::Json(JsonSettings { lines: None, envelope: Envelope::Debezium }),
             fields: vec![
                 field("id", FieldKind::Int64, false, &["payload", "after", "id"]),
                 field("label", FieldKind::String, true, &["a.b", "c"]),
@@ -140,6 +169,14 @@ fn every_key_reaches_its_setting() {
             window: EventWindow { earliest_ms: 0, ahead_ms: 3_600_000 },
             record_bytes_max: 2048,
         },
+        registry: Some(RegistrySettings {
+            urls: vec!["https://one:8081/apis/ccompat/v7".into(), "https://two:8081".into()],
+            user: Some("reader".into()),
+            password: Some(Secret::new("secret")),
+            ca: Some("ca.pem".into()),
+            timeout: seconds(7),
+            schemas_max: 12,
+        }),
         model: ModelSettings { url: "models/other".into(), version: Some(3), backend: Backend::Flex },
         model_refresh: seconds(6),
         lake: LakeSettings {
@@ -403,7 +440,7 @@ fn a_bad_unit_is_told_with_the_right_ones() {
 #[test]
 fn a_word_that_is_no_choice_is_told_with_the_choices() {
     assert_faults(&[
-        ("[source]", "format = \"xml\"", "format takes `json`, not \"xml\""),
+        ("[format]", "type = \"xml\"", "type takes `json`, `csv` or `raw`, not \"xml\""),
         (
             "[source]",
             "start = \"late\"",
@@ -429,6 +466,71 @@ fn a_word_that_is_no_choice_is_told_with_the_choices() {
             "listen takes an address such as `127.0.0.1:9184`, not \":9184\"; did you mean \"127.0.0.1:9184\"?",
         ),
     ]);
+}
+
+#[test]
+fn the_format_moved_to_a_table_of_its_own() {
+    let told = faults_of_line("[source]", "format = \"json\"");
+    assert_eq!(told, ["4:1: unknown key \"format\" in [source]; write it as type under [format]"]);
+}
+
+#[test]
+fn the_keys_of_csv_reach_its_settings() {
+    let columns = Some(["id", "unit", "at"].map(str::to_owned).to_vec());
+    let nulls = vec![String::new(), "NULL".to_owned()];
+    let wanted = CsvSettings { lines: Some(Lines { hours_max: 24 }), columns, delimiter: b';', nulls };
+    assert_eq!(parse(CSV, unset).unwrap().decode.format, Format::Csv(wanted));
+    let plain = [SOURCE, "[format]\ntype = \"csv\"\n", FIELD, MODEL, LAKE].concat();
+    assert_eq!(parse(&plain, unset).unwrap().decode.format, Format::Csv(CsvSettings::default()));
+    let tab = plain.replace("\"csv\"\n", "\"csv\"\ndelimiter = \"\\t\"\nnulls = \"NA\"\n");
+    let wanted = CsvSettings { delimiter: b'\t', nulls: vec!["NA".into()], ..CsvSettings::default() };
+    assert_eq!(parse(&tab, unset).unwrap().decode.format, Format::Csv(wanted));
+}
+
+#[test]
+fn a_format_s_keys_and_its_fields_must_agree() {
+    let delimiter = "delimiter takes one ASCII character, such as `;` or a tab, not";
+    let path = FIELD.replace("type", "path = \"a\"\ntype");
+    let cases: [(&str, &str, &[&str]); 12] = [
+        ("json", "delimiter = \";\"", &["3:13: delimiter is for csv; set type, or leave this out"]),
+        ("raw", "lines = true", &["3:9: lines is for json and csv; set type, or leave this out"]),
+        ("csv", "envelope = \"debezium\"", &["3:12: envelope is for json; set type, or leave this out"]),
+        ("csv", "delimiter = \"||\"", &[&format!("3:13: {delimiter} \"||\"")]),
+        ("csv", "delimiter = \"a\"", &[&format!("3:13: {delimiter} \"a\"")]),
+        ("csv", "delimiter = \" \"", &[&format!("3:13: {delimiter} \" \"")]),
+        ("csv", "delimiter = \"é\"", &[&format!("3:13: {delimiter} \"é\"")]),
+        ("csv", "nulls = []", &["3:9: nulls is an empty list"]),
+        ("csv", "columns = \"a, b, a\"", &["3:11: columns has \"a\" twice"]),
+        ("csv", "columns = \"a, b\"", &["3:11: columns has no \"id\", which field \"id\" is read from"]),
+        (
+            "json",
+            "lines = true\nenvelope = \"debezium\"",
+            &["3:9: lines and envelope exclude each other; an envelope holds one change"],
+        ),
+        ("json", "lines = 1", &["3:9: lines takes `true` or `false`, not 1"]),
+    ];
+    for (format, line, expected) in cases {
+        assert_eq!(
+            faults_of(&format!(
+                "[format]\ntype = \"{format}\"\n{line}\n{}",
+                if format == "raw" { FIELD.replace("int64", "string") } else { FIELD.to_owned() }
+            )),
+            expected,
+            "{line}"
+        );
+    }
+    let unnamed = "2:8: field \"id\" has a path, and csv has no names; name them all, in order, with columns";
+    assert_eq!(faults_of(&format!("[format]\ntype = \"csv\"\n{path}")), [unnamed]);
+}
+
+#[test]
+fn raw_has_one_field_of_text() {
+    let raw = |fields: &str| faults_of(&format!("[format]\ntype = \"raw\"\n{fields}"));
+    let told = "2:8: raw needs exactly one field, of type string; it gets the whole value";
+    assert_eq!(raw(FIELD), [told]);
+    assert_eq!(raw(&FIELD.replace("int64", "string").repeat(2).replacen("id", "other", 1)), [told]);
+    let text = [SOURCE, "[format]\ntype = \"raw\"\n", &FIELD.replace("int64", "string"), MODEL, LAKE].concat();
+    assert_eq!(parse(&text, unset).unwrap().decode.format, Format::Raw);
 }
 
 #[test]

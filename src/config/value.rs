@@ -72,6 +72,11 @@ impl<'a> Given<'a> {
         self.as_one_of(&[Form::Text])
     }
 
+    /// As [`Self::as_text`], of spaces alone or empty too.
+    pub(super) fn as_blank_or_text(&self) -> Result<&str, Refusal> {
+        if matches!(self.form, Form::Text | Form::Free) { Ok(&self.text) } else { Err(Refusal::default()) }
+    }
+
     /// The text of a number, or of what may stand for one.
     fn as_number(&self) -> Result<&str, Refusal> {
         self.as_one_of(&[Form::Number])

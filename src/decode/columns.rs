@@ -10,7 +10,7 @@ use arrow::{
     datatypes::{DataType, Field as ArrowField, Schema, SchemaRef, TimeUnit},
 };
 
-use super::{DecodeError, parse::Slot, value::to_f32};
+use super::{DecodeError, slot::Slot, value::to_f32};
 use crate::record::{Field, FieldKind, TimestampFormat};
 
 /// A guess that only decides how often a text column grows.
@@ -56,6 +56,10 @@ impl Columns {
     pub(super) fn push(&mut self, row: &[Slot<'_>]) -> Result<(), DecodeError> {
         self.rows += 1;
         self.columns.iter_mut().zip(row).try_for_each(|(column, slot)| column.push(slot))
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
     }
 
     pub(super) fn finish(mut self, schema: SchemaRef) -> Result<RecordBatch, DecodeError> {

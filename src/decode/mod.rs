@@ -2,25 +2,58 @@
 //!
 //! Owns: what makes a record a row, and what is wrong with one that is not. Does not own: where either goes.
 //!
-//! A record is read in one pass (`parse`) into a slot for each declared field; the slots are made to fit their fields
-//! (`value`); only a record in which all of them fit is appended to the columns, so that a reject leaves nothing behind.
+//! A record is read in one pass, by the reader of its format, into a slot for each declared field; the slots are made to
+//! fit their fields (`value`); only a record in which all of them fit is appended to the columns, so that a reject leaves
+//! nothing behind.
+
+use std::collections::BTreeSet;
 
 use arrow::{datatypes::SchemaRef, error::ArrowError};
 
 use self::{
-    columns::Columns,
-    parse::{Shape, Slot, Values},
-    refusal::{Refusal, utc},
-    shape::Node,
-    value::settle,
+    avro::Avro,
+    csv::{Csv, CsvReader},
+    event::Events,
+    growing::Growing,
+    json::{Json, JsonReader},
+    plan::Plan,
+    protobuf::Protobuf,
+    raw::RawReader,
+    refusal::Refusal,
+    schemas::Lesson,
+    slot::Slot,
 };
-use crate::record::{Decoded, Field, FieldKind, Record, Reject, Rows, TimestampFormat};
+pub use self::{
+    avro::{AvroEncoding, AvroSchema, AvroSettings},
+    described::{Described, describe},
+    event::{EventTime, EventWindow},
+    format::{CsvSettings, Envelope, Format, JsonSettings},
+    lines::Lines,
+    protobuf::{ProtobufSchema, ProtobufSettings},
+    schemas::{Learnt, Schemas},
+};
+use crate::record::{Decoded, Field, Record, Schema, SchemaKind};
 
-mod bare;
+mod avro;
 mod columns;
-mod parse;
+mod confluent;
+mod csv;
+mod debezium;
+mod decimal;
+mod described;
+mod event;
+mod format;
+mod growing;
+mod json;
+mod lines;
+mod plan;
+mod protobuf;
+mod raw;
 mod refusal;
+mod schemas;
 mod shape;
+mod slot;
+mod target;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -29,29 +62,12 @@ mod value;
 /// How a record's value becomes a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeSettings {
+    pub format: Format,
     pub fields: Vec<Field>,
     pub event_time: EventTime,
     pub window: EventWindow,
     /// A larger value is a reject.
     pub record_bytes_max: usize,
-}
-
-/// What tells a record's event time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventTime {
-    /// The timestamp that the broker keeps with the record.
-    Broker,
-    /// The index of a timestamp field; its absence is a reject.
-    Field(usize),
-}
-
-/// The event times that are believed, so that a broken clock upstream can't scatter files over the centuries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EventWindow {
-    /// Milliseconds since 1970, UTC.
-    pub earliest_ms: i64,
-    /// How far ahead of now an event may lie.
-    pub ahead_ms: i64,
 }
 
 /// A batch that can't be decoded at all; no record's bytes lead here, unless there are too many of them.
@@ -70,66 +86,54 @@ pub enum DecodeError {
 /// Turns batches of records into rows and rejects. Built once and shared by all lanes.
 #[derive(Debug)]
 pub struct Decoder {
-    fields: Vec<Planned>,
-    root: Node,
-    nodes: usize,
+    plan: Plan,
+    form: Form,
+    lines: Option<Lines>,
     schema: SchemaRef,
     event_time: EventTime,
     window: EventWindow,
     record_bytes_max: usize,
 }
 
+/// A format, with what can be worked out before there are records.
 #[derive(Debug)]
-struct Planned {
-    /// Dotted, for people.
-    path: String,
-    kind: FieldKind,
-    required: bool,
+enum Form {
+    Json(Json),
+    Csv(Csv),
+    Avro(Avro),
+    Protobuf(Protobuf),
+    Raw,
 }
 
-impl Planned {
-    fn new((index, field): (usize, &Field), event_time: EventTime) -> Self {
-        let required = !field.nullable || event_time == EventTime::Field(index);
-        Self { path: field.path.join("."), kind: field.kind, required }
-    }
-}
+/// What reads the records of one batch, each into the same slots. One a format.
+trait Reader<'a> {
+    /// Reads the whole of a value; after a refusal the slots hold nothing of meaning.
+    fn read(&mut self, bytes: &'a [u8]) -> Result<(), Refusal>;
 
-/// Where a row's event time comes from.
-#[derive(Clone, Copy, Debug)]
-enum EventSource {
-    Broker,
-    Field { index: usize, units_per_ms: i64 },
-}
+    /// What was read last: a slot for each declared field in the order declared, then those that the plan asks for beside.
+    fn slots(&mut self) -> &mut [Slot<'a>];
 
-/// The event window as of now.
-#[derive(Debug)]
-struct Window {
-    earliest_ms: i64,
-    latest_ms: i64,
-    /// For people; once a batch, because every reject may need it.
-    shown: String,
-}
-
-impl Window {
-    fn at(now_ms: i64, EventWindow { earliest_ms, ahead_ms }: EventWindow) -> Self {
-        let latest_ms = now_ms.saturating_add(ahead_ms);
-        Self { earliest_ms, latest_ms, shown: format!("{} to {}", utc(earliest_ms), utc(latest_ms)) }
-    }
-
-    fn contains(&self, ms: i64) -> bool {
-        self.earliest_ms <= ms && ms <= self.latest_ms
+    /// The first line of a value of several, with its line break or without, and what follows; neither is lost.
+    fn line(&self, bytes: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        lines::split(bytes)
     }
 }
 
 impl Decoder {
     #[must_use]
     pub fn new(settings: &DecodeSettings) -> Self {
-        let (root, nodes) = Node::tree(&settings.fields);
-        let planned = |field| Planned::new(field, settings.event_time);
+        let plan = Plan::new(&settings.fields, settings.event_time, settings.format.envelope());
+        let form = match &settings.format {
+            Format::Json(_) => Form::Json(Json::new(&plan)),
+            Format::Csv(csv) => Form::Csv(Csv::new(csv, &settings.fields)),
+            Format::Avro(settings) => Form::Avro(Avro::new(&plan, settings)),
+            Format::Protobuf(settings) => Form::Protobuf(Protobuf::new(&plan, settings)),
+            Format::Raw => Form::Raw,
+        };
         Self {
-            fields: settings.fields.iter().enumerate().map(planned).collect(),
-            root,
-            nodes,
+            plan,
+            form,
+            lines: settings.format.lines(),
             schema: columns::schema(&settings.fields),
             event_time: settings.event_time,
             window: settings.window,
@@ -143,128 +147,115 @@ impl Decoder {
         self.schema.clone()
     }
 
-    /// Every record ends up either in the rows or in the rejects, both in the order of the batch.
+    /// Whether a record may be several rows, which are numbered then.
+    #[must_use]
+    pub fn is_numbered(&self) -> bool {
+        self.lines.is_some()
+    }
+
+    /// As [`Self::decode_with`], for records that need no schema.
     pub fn decode(&self, records: &[Record], now_ms: i64) -> Result<Decoded, DecodeError> {
+        self.decode_with(records, &Schemas::default(), now_ms)
+    }
+
+    /// Every record ends up either in the rows, in the rejects or in what is filtered, all in the order of the batch.
+    pub fn decode_with(&self, records: &[Record], known: &Schemas, now_ms: i64) -> Result<Decoded, DecodeError> {
+        match &self.form {
+            Form::Json(json) => self.batch(JsonReader::new(json, &self.plan), records, now_ms),
+            Form::Csv(csv) => self.batch(CsvReader::new(csv, &self.plan), records, now_ms),
+            Form::Avro(avro) => self.batch(avro.reader(&self.plan, known), records, now_ms),
+            Form::Protobuf(protobuf) => self.batch(protobuf.reader(&self.plan, known), records, now_ms),
+            Form::Raw => self.batch(RawReader::new(&self.plan), records, now_ms),
+        }
+    }
+
+    /// The ids of the schemas without which some of these records can't be read, each once; few formats have any.
+    #[must_use]
+    pub fn wanted(&self, records: &[Record]) -> BTreeSet<u32> {
+        let mut wanted = BTreeSet::new();
+        if !self.asks_a_registry() {
+            return wanted;
+        }
+        let mut last = None;
+        let values = records.iter().filter_map(|record| record.value.as_deref());
+        for (id, _) in values.filter(|value| value.len() <= self.record_bytes_max).filter_map(confluent::split) {
+            if last.replace(id) != Some(id) {
+                wanted.insert(id);
+            }
+        }
+        wanted
+    }
+
+    /// Whether records name their schemas by ids that a registry knows.
+    #[must_use]
+    pub fn asks_a_registry(&self) -> bool {
+        match &self.form {
+            Form::Avro(avro) => avro.asks_a_registry(),
+            Form::Protobuf(protobuf) => protobuf.asks_a_registry(),
+            Form::Json(_) | Form::Csv(_) | Form::Raw => false,
+        }
+    }
+
+    /// Works a schema out for the declared fields. What can't be used is known for that, and its records are rejects.
+    #[must_use]
+    pub fn learn(&self, schema: &Schema) -> Learnt {
+        let unusable = || Lesson::Unusable(format!("it is {}", schema.kind));
+        Learnt(match (&self.form, schema.kind) {
+            (Form::Avro(avro), SchemaKind::Avro) => avro.learn(schema),
+            (Form::Protobuf(protobuf), SchemaKind::Protobuf) => protobuf.learn(schema),
+            (Form::Avro(_) | Form::Protobuf(_) | Form::Json(_) | Form::Csv(_) | Form::Raw, _) => unusable(),
+        })
+    }
+
+    fn batch<'a>(
+        &self,
+        mut reader: impl Reader<'a>,
+        records: &'a [Record],
+        now_ms: i64,
+    ) -> Result<Decoded, DecodeError> {
         let too_many = |_| DecodeError::TooManyRecords { records: records.len() };
         let sources = 0..u32::try_from(records.len()).map_err(too_many)?;
-        let event = self.event_source()?;
-        let window = Window::at(now_ms, self.window);
-        let mut values = Values::new(self.fields.len(), self.nodes);
-        let mut columns = Columns::new(self.fields.iter().map(|planned| planned.kind), records.len());
-        let (mut source, mut event_times) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
-        let mut rejects = Vec::new();
+        let mut growing = Growing::new(&self.plan, self.events(now_ms)?, records.len());
         for (index, record) in sources.zip(records) {
-            match self.row(record, &mut values, event, &window) {
-                Ok(event_ms) => {
-                    columns.push(&values.slots)?;
-                    source.push(index);
-                    event_times.push(event_ms);
-                }
-                Err(refusal) => rejects.push(reject(index, record, refusal, &window)),
+            match (self.bytes(record), self.lines) {
+                (Ok(bytes), None) => growing.take(index, record, bytes, &mut reader)?,
+                (Ok(bytes), Some(lines)) => lines.take(&mut growing, index, record, bytes, &mut reader)?,
+                (Err(NoBytes::Filtered), _) => growing.filter(index),
+                (Err(NoBytes::Refused(refusal)), _) => growing.refuse(index, record, refusal),
             }
         }
-        let columns = columns.finish(self.schema())?;
-        Ok(Decoded { rows: Rows { columns, source, event_ms: event_times }, rejects })
+        growing.finish(self.schema())
     }
 
-    fn event_source(&self) -> Result<EventSource, DecodeError> {
-        let EventTime::Field(index) = self.event_time else { return Ok(EventSource::Broker) };
-        match self.fields.get(index).map(|planned| planned.kind) {
-            Some(FieldKind::Timestamp(TimestampFormat::Nanoseconds)) => {
-                Ok(EventSource::Field { index, units_per_ms: 1_000_000 })
-            }
-            Some(FieldKind::Timestamp(_)) => Ok(EventSource::Field { index, units_per_ms: 1_000 }),
-            _ => Err(DecodeError::EventField { index }),
-        }
-    }
-
-    /// Makes the values a row, and tells its event time.
-    #[inline]
-    fn row<'a>(
-        &self,
-        record: &'a Record,
-        values: &mut Values<'a>,
-        event: EventSource,
-        window: &Window,
-    ) -> Result<i64, Refusal> {
-        let json = self.text(record)?;
-        match values.read(&self.root, json) {
-            Ok(Shape::Object) => {}
-            Ok(Shape::Other) => return Err(Refusal::not_an_object()),
-            Err(error) => return Err(self.unreadable(json, values, &error)),
-        }
-        self.settle(&mut values.slots)?;
-        let event_ms = event_ms(event, record, &values.slots);
-        if window.contains(event_ms) { Ok(event_ms) } else { Err(Refusal::event_time(event_ms, window)) }
-    }
-
-    #[inline]
-    fn text<'a>(&self, record: &'a Record) -> Result<&'a str, Refusal> {
-        match record.value.as_deref() {
-            None => Err(Refusal::tombstone()),
-            Some([]) => Err(Refusal::empty()),
-            Some(value) if value.len() > self.record_bytes_max => {
-                Err(Refusal::too_large(value.len(), self.record_bytes_max))
-            }
-            Some(value) => str::from_utf8(value).map_err(Refusal::not_utf8),
-        }
-    }
-
-    #[inline]
-    fn settle(&self, slots: &mut [Slot<'_>]) -> Result<(), Refusal> {
-        let mut pairs = self.fields.iter().zip(slots.iter_mut());
-        match pairs.position(|(planned, slot)| settle(slot, planned.kind, planned.required).is_err()) {
-            None => Ok(()),
-            Some(first) => self.gravest(slots, first).map_or(Ok(()), Err),
-        }
-    }
-
-    /// The fault to report, of those from field `first` on: of the gravest reason, the first.
-    #[cold]
-    fn gravest(&self, slots: &mut [Slot<'_>], first: usize) -> Option<Refusal> {
-        let pairs = self.fields.iter().zip(slots).skip(first);
-        let faults = pairs.filter_map(|(planned, slot)| {
-            let fault = settle(slot, planned.kind, planned.required).err()?;
-            Some((planned, slot, fault))
-        });
-        let (planned, slot, fault) = faults.min_by_key(|(.., fault)| fault.reason())?;
-        Some(Refusal::field(planned, slot, fault))
-    }
-
-    /// A record at which the parser stopped: no JSON, unless numbers that JSON can't write are all that is wrong with it.
-    #[cold]
-    fn unreadable(&self, json: &str, values: &mut Values<'_>, error: &serde_json::Error) -> Refusal {
-        let quoted = if bare::is_at(json, error) { bare::quote(json) } else { None };
-        let Some(quoted) = quoted else { return Refusal::not_json(error) };
-        let mut again = values.lend_order();
-        let refusal = match again.read(&self.root, &quoted) {
-            Ok(Shape::Object) => {
-                bare::unmark(&mut again.slots);
-                self.gravest(&mut again.slots, 0).unwrap_or_else(Refusal::not_finite_elsewhere)
-            }
-            Ok(Shape::Other) => Refusal::not_an_object(),
-            Err(_) => Refusal::not_json(error),
+    fn events(&self, now_ms: i64) -> Result<Events, DecodeError> {
+        let kind = match self.event_time {
+            EventTime::Broker => None,
+            EventTime::Field(index) => self.plan.kind(index),
         };
-        values.take_order_back(again);
-        refusal
+        Events::new(self.event_time, kind, self.window, now_ms)
+    }
+
+    #[inline]
+    fn bytes<'a>(&self, record: &'a Record) -> Result<&'a [u8], NoBytes> {
+        match record.value.as_deref() {
+            None => Err(if self.plan.takes_tombstones() { NoBytes::Filtered } else { Refusal::tombstone().into() }),
+            Some([]) => Err(Refusal::empty().into()),
+            Some(value) if value.len() > self.record_bytes_max => {
+                Err(Refusal::too_large(value.len(), self.record_bytes_max).into())
+            }
+            Some(value) => Ok(value),
+        }
     }
 }
 
-#[inline]
-fn event_ms(event: EventSource, record: &Record, slots: &[Slot<'_>]) -> i64 {
-    match event {
-        EventSource::Broker => record.timestamp_ms,
-        EventSource::Field { index, units_per_ms } => match slots.get(index) {
-            Some(Slot::Int(time)) => time.div_euclid(units_per_ms),
-            // A required timestamp is always settled; were it not, this lies outside any window.
-            _ => i64::MIN,
-        },
-    }
+/// Why there is nothing to read of a record.
+enum NoBytes {
+    Filtered,
+    Refused(Refusal),
 }
 
-fn reject(source: u32, record: &Record, refusal: Refusal, window: &Window) -> Reject {
-    let Refusal { reason, detail } = refusal;
-    let dated = window.contains(record.timestamp_ms);
-    let event_ms = if dated { record.timestamp_ms } else { window.earliest_ms };
-    Reject { source, reason, detail, event_ms, dated }
+impl From<Refusal> for NoBytes {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }

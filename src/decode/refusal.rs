@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, str::Utf8Error};
 
 use chrono::{DateTime, SecondsFormat};
 
-use super::{Planned, Window, parse::Slot, value::Fault};
+use super::{decimal, plan::Planned, slot::Slot, value::Fault};
 use crate::record::{FieldKind, Reason, TimestampFormat};
 
 /// However long paths and values are; a longer detail is cut.
@@ -20,7 +20,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    fn new(reason: Reason, mut detail: String) -> Self {
+    pub(super) fn new(reason: Reason, mut detail: String) -> Self {
         detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
         Self { reason, detail }
     }
@@ -37,8 +37,8 @@ impl Refusal {
         Self::new(Reason::TooLarge, format!("the value has {bytes} bytes, over the limit of {bytes_max}"))
     }
 
-    pub(super) fn not_utf8(error: Utf8Error) -> Self {
-        Self::new(Reason::NotJson, format!("not UTF-8 from byte {} on", error.valid_up_to() + 1))
+    pub(super) fn not_utf8(reason: Reason, error: Utf8Error) -> Self {
+        Self::new(reason, format!("not UTF-8 from byte {} on", error.valid_up_to() + 1))
     }
 
     pub(super) fn not_json(error: &serde_json::Error) -> Self {
@@ -65,8 +65,34 @@ impl Refusal {
         Self::new(fault.reason(), detail)
     }
 
-    pub(super) fn event_time(event_ms: i64, window: &Window) -> Self {
-        Self::new(Reason::EventTime, format!("event time {} is outside {}", utc(event_ms), window.shown))
+    pub(super) fn event_time(event_ms: i64, window: &str) -> Self {
+        Self::new(Reason::EventTime, format!("event time {} is outside {window}", utc(event_ms)))
+    }
+
+    pub(super) fn scattered(hours: usize, hours_max: usize) -> Self {
+        let detail = format!("the event times of its lines are in {hours} hours, and a segment takes {hours_max}");
+        Self::new(Reason::EventTime, detail)
+    }
+
+    pub(super) fn too_many_rows(rows_max: i32) -> Self {
+        Self::new(Reason::TooLarge, format!("the value has more than {rows_max} lines that are rows"))
+    }
+
+    pub(super) fn no_lines() -> Self {
+        Self::new(Reason::Empty, "every line of the value is empty".into())
+    }
+
+    pub(super) fn not_csv(detail: String) -> Self {
+        Self::new(Reason::NotCsv, detail)
+    }
+
+    pub(super) fn not_debezium(detail: String) -> Self {
+        Self::new(Reason::NotDebezium, detail)
+    }
+
+    /// The same, about a line of a value of several.
+    pub(super) fn in_line(self, line: usize) -> Self {
+        Self::new(self.reason, format!("line {line}: {}", self.detail))
     }
 }
 
@@ -106,6 +132,13 @@ impl fmt::Display for Slot<'_> {
             Self::Float(value) => write!(f, "{value:?}"),
             Self::Text(text) => write!(f, "the text {:?}{}", excerpt(text), ellipsis(text)),
             Self::NotFinite(written) => write!(f, "{}{}", excerpt(written), ellipsis(written)),
+            Self::Bytes(bytes) => write!(f, "{} bytes that are no text", bytes.len()),
+            Self::Decimal(bytes, scale) => match decimal::text(bytes, *scale) {
+                Some(text) => f.write_str(&text),
+                None => f.write_str("a decimal of more than 38 digits"),
+            },
+            Self::Days(days) => write!(f, "a date, {days} days since 1970,"),
+            Self::Instant(time, unit) => write!(f, "an instant, {time} {unit} since 1970,"),
             Self::Array => f.write_str("an array"),
             Self::Object => f.write_str("an object"),
             Self::NoObject => f.write_str("what lies in something other than an object"),

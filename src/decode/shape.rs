@@ -2,8 +2,6 @@
 //!
 //! Owns: which member of which object leads to which field. Does not own: what the values mean.
 
-use crate::record::Field;
-
 /// One object, or one value, on the way to the declared fields.
 #[derive(Debug, Default)]
 pub(super) struct Node {
@@ -31,11 +29,12 @@ pub(super) type MemberOrder = Vec<usize>;
 const PLACES_MAX: usize = 256;
 
 impl Node {
-    /// The tree of the fields' paths, and how many nodes it has.
-    pub(super) fn tree(fields: &[Field]) -> (Self, usize) {
+    /// The tree of the paths that lead to the slots, and how many nodes it has. Several paths may lead to one slot, and
+    /// several slots may be filled from one place.
+    pub(super) fn tree<'p>(paths: impl IntoIterator<Item = (&'p [String], usize)>) -> (Self, usize) {
         let (mut root, mut nodes) = (Self::default(), 1);
-        for (index, field) in fields.iter().enumerate() {
-            root.plant(&field.path, index, &mut nodes);
+        for (path, slot) in paths {
+            root.plant(path, slot, &mut nodes);
         }
         (root, nodes)
     }
@@ -59,6 +58,17 @@ impl Node {
             }
         };
         &mut self.members[at].node
+    }
+
+    /// The member of this name; `None` if no field is there or below.
+    pub(super) fn get(&self, name: &str) -> Option<&Self> {
+        let at = self.members.binary_search_by(|member| member.name.as_str().cmp(name)).ok()?;
+        self.members.get(at).map(|member| &member.node)
+    }
+
+    /// All members that lead to a field, by name.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&str, &Self)> {
+        self.members.iter().map(|member| (member.name.as_str(), &member.node))
     }
 
     /// The member of this name, expected where it stood last time; `None` if no field is there or below.
@@ -87,16 +97,16 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::FieldKind;
 
-    fn field(path: &[&str]) -> Field {
-        let path: Vec<String> = path.iter().map(ToString::to_string).collect();
-        Field { name: path.join("_"), kind: FieldKind::Int64, nullable: false, path }
+    fn tree(paths: &[&[&str]]) -> (Node, usize) {
+        let owned = |path: &&[&str]| path.iter().map(ToString::to_string).collect();
+        let paths: Vec<Vec<String>> = paths.iter().map(owned).collect();
+        Node::tree(paths.iter().map(Vec::as_slice).zip(0..))
     }
 
     #[test]
     fn fields_are_found_along_their_paths() {
-        let (root, nodes) = Node::tree(&[field(&["a", "y"]), field(&["b"]), field(&["a", "x"]), field(&["b"])]);
+        let (root, nodes) = tree(&[&["a", "y"], &["b"], &["a", "x"], &["b"]]);
         let mut order = MemberOrder::new();
         assert_eq!(nodes, 5);
         assert_eq!(root.member("b", 0, &mut order).unwrap().fields, [1, 3]);
@@ -108,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_order_of_members_is_learnt_and_learnt_again() {
-        let (root, _) = Node::tree(&[field(&["a"]), field(&["b"])]);
+        let (root, _) = tree(&[&["a"], &["b"]]);
         let mut order = MemberOrder::new();
         for names in [["b", "a"], ["b", "a"], ["a", "b"]] {
             for (place, name) in names.into_iter().enumerate() {
@@ -121,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_of_a_very_wide_object_is_limited() {
-        let (root, _) = Node::tree(&[field(&["a"])]);
+        let (root, _) = tree(&[&["a"]]);
         let mut order = MemberOrder::new();
         assert!(root.member("a", usize::MAX, &mut order).is_some());
         assert!(order.is_empty());

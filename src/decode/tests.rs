@@ -14,7 +14,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::record::{Reason, TimestampFormat::*};
+use crate::record::{FieldKind, Reason, TimestampFormat::*};
+
+mod formats;
 
 /// 2026-11-21T07:00:00Z
 const NOW_MS: i64 = 1_795_244_400_000;
@@ -29,9 +31,14 @@ fn nullable(path: &str, kind: FieldKind) -> Field {
     Field { nullable: true, ..field(path, kind) }
 }
 
-fn decoder_with(fields: Vec<Field>, event_time: EventTime) -> Decoder {
+fn settings(fields: Vec<Field>) -> DecodeSettings {
     let window = EventWindow { earliest_ms: 0, ahead_ms: HOUR_MS };
-    Decoder::new(&DecodeSettings { fields, event_time, window, record_bytes_max: RECORD_BYTES_MAX })
+    let (format, event_time) = (Format::default(), EventTime::Broker);
+    DecodeSettings { format, fields, event_time, window, record_bytes_max: RECORD_BYTES_MAX }
+}
+
+fn decoder_with(fields: Vec<Field>, event_time: EventTime) -> Decoder {
+    Decoder::new(&DecodeSettings { event_time, ..settings(fields) })
 }
 
 fn decoder(fields: Vec<Field>) -> Decoder {
@@ -406,10 +413,8 @@ fn an_absent_slot_does_not_keep_the_last_records_value() {
 #[test]
 fn nesting_can_not_exhaust_the_stack() {
     const DEEP: usize = 1_000_000;
-    let window = EventWindow { earliest_ms: 0, ahead_ms: 0 };
     let fields = vec![nullable("a.b", FieldKind::Int64)];
-    let settings = DecodeSettings { fields, event_time: EventTime::Broker, window, record_bytes_max: usize::MAX };
-    let decoder = Decoder::new(&settings);
+    let decoder = Decoder::new(&DecodeSettings { record_bytes_max: usize::MAX, ..settings(fields) });
     let (open, close) = ("[".repeat(DEEP), "]".repeat(DEEP));
     let objects = "{\"a\":".repeat(DEEP);
     assert!(fate(&decoder, &open).unwrap_err().starts_with("not_json: "));
@@ -521,6 +526,7 @@ fn read_back(outcome: &Decoded) -> Vec<Row> {
 fn assert_whole(outcome: &Decoded, records: usize) {
     let rows = &outcome.rows;
     let rejected: Vec<u32> = outcome.rejects.iter().map(|reject| reject.source).collect();
+    assert!(outcome.filtered.is_empty() && rows.row.is_empty());
     assert!(rows.source.is_sorted_by(|a, b| a < b) && rejected.is_sorted_by(|a, b| a < b));
     let mut all = [rows.source.as_slice(), &rejected].concat();
     all.sort_unstable();

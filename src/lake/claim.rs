@@ -60,7 +60,8 @@ pub enum Kind {
     Gap { reason: String },
 }
 
-/// Where each offset of the range went: `records = scored + rejected + filtered`, and `records + absent` is its length.
+/// Where each offset of the range went: `records = scored + rejected + filtered`, and `records + absent` is its length. The
+/// scored files hold `scored + further_rows` rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub records: u64,
@@ -69,6 +70,14 @@ pub struct Counts {
     pub filtered: u64,
     /// Offsets without a record: retention, compaction, control markers.
     pub absent: u64,
+    /// Rows beyond one a scored record. A release that doesn't know of them finds more rows than it expects, and says so.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub further_rows: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it a reference")]
+fn is_none(rows: &u64) -> bool {
+    *rows == 0
 }
 
 impl Counts {
@@ -87,6 +96,7 @@ impl std::ops::AddAssign for Counts {
         self.rejected += other.rejected;
         self.filtered += other.filtered;
         self.absent += other.absent;
+        self.further_rows += other.further_rows;
     }
 }
 

@@ -31,6 +31,9 @@ const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
 /// memory.
 const DELTA_BUFFER: usize = 1 << 20;
 
+/// Which of its record's rows a row is; there where a record may be several.
+pub(super) const ROW: &str = "_row";
+
 /// What every lane's segments have in common.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -43,19 +46,21 @@ pub struct Layout {
     rejected_options: ArrowWriterOptions,
     classes: Arc<StringArray>,
     generation: i32,
+    numbered: bool,
 }
 
 impl Layout {
-    /// `fields` are the decoded columns, `classes` the model's.
+    /// `fields` are the decoded columns, `classes` the model's. Where a record may be several rows, they are `numbered`.
     pub fn new(
         settings: &LakeSettings,
         fields: &Schema,
+        numbered: bool,
         classes: &[String],
         model: ModelRef,
     ) -> Result<Self, LakeError> {
         let too_large = |_| LakeError::Generation { generation: settings.generation };
         let generation = i32::try_from(settings.generation).map_err(too_large)?;
-        let scored = Arc::new(scored_schema(fields, classes));
+        let scored = Arc::new(scored_schema(fields, numbered, classes));
         let rejected = Arc::new(rejected_schema());
         Ok(Self {
             model,
@@ -67,6 +72,7 @@ impl Layout {
             rejected,
             classes: Arc::new(StringArray::from_iter_values(classes)),
             generation,
+            numbered,
         })
     }
 
@@ -116,6 +122,9 @@ impl Layout {
         columns.push(Arc::new(Float32Array::from(scores.confidence.clone())));
         columns.extend(scores.probabilities.iter().map(|p| Arc::new(Float32Array::from(p.clone())) as ArrayRef));
         columns.extend(self.provenance(partition, records, &rows.source));
+        if self.numbered {
+            columns.push(Arc::new(Int32Array::from(rows.row.clone())));
+        }
         columns.push(self.model_column(rows.source.len())?);
         RecordBatch::try_new(self.scored.clone(), columns)
     }
@@ -180,7 +189,7 @@ fn headers<'a>(records: impl Iterator<Item = &'a Record>) -> Result<ArrayRef, Ar
     Ok(Arc::new(list.finish()))
 }
 
-fn scored_schema(fields: &Schema, classes: &[String]) -> Schema {
+fn scored_schema(fields: &Schema, numbered: bool, classes: &[String]) -> Schema {
     let mut all: Vec<Arc<Field>> = fields.fields().iter().cloned().collect();
     let mut add = |field: Field| all.push(Arc::new(field));
     add(Field::new("prediction", constant_text(), false));
@@ -189,6 +198,9 @@ fn scored_schema(fields: &Schema, classes: &[String]) -> Schema {
         add(Field::new(format!("p_{class}"), DataType::Float32, false));
     }
     all.extend(provenance_fields());
+    if numbered {
+        all.push(Arc::new(Field::new(ROW, DataType::Int32, false)));
+    }
     all.push(Arc::new(Field::new("_model", constant_text(), false)));
     Schema::new(all)
 }

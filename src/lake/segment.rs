@@ -1,7 +1,8 @@
 //! A segment grows in memory as encoded Parquet, one file for each kind and hour, until it is committed as a whole.
 //!
 //! Owns: which row goes to which file, when a segment must be cut, what its claim will count.
-//! Invariant: a segment covers one range of offsets, and each record in it is in exactly one of its files.
+//! Invariant: a segment covers one range of offsets, and each record in it is in exactly one of its files;
+//! the rows of a record that has several may fall into several hours, each row in one file.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -87,9 +88,10 @@ impl Segment {
         self.range
     }
 
+    /// Rows of all its files, and what was filtered: what the segment is worth.
     #[must_use]
-    pub fn records(&self) -> u64 {
-        self.counts.records
+    pub fn rows(&self) -> u64 {
+        self.counts.records + self.counts.further_rows
     }
 
     /// Bytes held in memory, encoded or about to be.
@@ -148,8 +150,11 @@ impl Segment {
         }
         self.range.end = batch.range.end;
         self.counts.records += batch.records.len() as u64;
-        self.counts.scored += rows as u64;
+        let scored = decoded.rows.records();
+        self.counts.scored += scored as u64;
+        self.counts.further_rows += (rows - scored) as u64;
         self.counts.rejected += rejects as u64;
+        self.counts.filtered += decoded.filtered.len() as u64;
         self.fingerprint = batch.records.last().map(Fingerprint::of).or(self.fingerprint);
         Ok(())
     }
@@ -255,14 +260,17 @@ fn split_decoded(mut decoded: Decoded, at: u32) -> (Decoded, Decoded) {
     let later_rows = crate::record::Rows {
         columns: decoded.rows.columns.slice(row, decoded.rows.columns.num_rows() - row),
         source: decoded.rows.source.split_off(row).into_iter().map(|source| source - at).collect(),
+        row: decoded.rows.row.split_off(row.min(decoded.rows.row.len())),
         event_ms: decoded.rows.event_ms.split_off(row),
     };
     let mut later_rejects = decoded.rejects.split_off(reject);
     for reject in &mut later_rejects {
         reject.source -= at;
     }
+    let filtered = decoded.filtered.partition_point(|&source| source < at);
+    let later_filtered = decoded.filtered.split_off(filtered).into_iter().map(|source| source - at).collect();
     decoded.rows.columns = decoded.rows.columns.slice(0, row);
-    (decoded, Decoded { rows: later_rows, rejects: later_rejects })
+    (decoded, Decoded { rows: later_rows, rejects: later_rejects, filtered: later_filtered })
 }
 
 fn split_scores(mut scores: Scores, row: usize) -> (Scores, Scores) {

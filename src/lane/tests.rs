@@ -6,7 +6,7 @@ use object_store::memory::InMemory;
 
 use super::*;
 use crate::{
-    decode::{DecodeSettings, Decoder, EventTime, EventWindow},
+    decode::{DecodeSettings, Decoder, EventTime, EventWindow, Format},
     lake::{Compression, FileKind, Kind, LakeSettings, Layout, PartitionBy, Store},
     model::{Backend, Model, ModelSettings},
     offset::LaneId,
@@ -30,7 +30,13 @@ async fn works(version: u32, record_bytes_max: usize) -> Arc<Works> {
         path: vec![name.into()],
     });
     let window = EventWindow { earliest_ms: 0, ahead_ms: i64::MAX / 4 };
-    let decode = DecodeSettings { fields: fields.into(), event_time: EventTime::Broker, window, record_bytes_max };
+    let decode = DecodeSettings {
+        format: Format::default(),
+        fields: fields.into(),
+        event_time: EventTime::Broker,
+        window,
+        record_bytes_max,
+    };
     let decoder = Decoder::new(&decode);
     let lake = LakeSettings {
         url: String::new(),
@@ -41,9 +47,9 @@ async fn works(version: u32, record_bytes_max: usize) -> Arc<Works> {
         segment_hours_max: 1,
     };
     let reference = ModelRef { version, ..model.reference() };
-    let layout = Layout::new(&lake, &decoder.schema(), model.classes(), reference).unwrap();
+    let layout = Layout::new(&lake, &decoder.schema(), decoder.is_numbered(), model.classes(), reference).unwrap();
     let scorer = model.scorer(&decoder.schema()).unwrap();
-    Arc::new(Works { decoder, scorer, layout: Arc::new(layout) })
+    Arc::new(Works { decoder, writers: Writers::default(), scorer, layout: Arc::new(layout) })
 }
 
 async fn lane(store: &Store, roll: Roll, until: Option<i64>) -> Lane {
@@ -317,7 +323,7 @@ async fn a_new_segment_takes_no_more_than_what_was_set_aside_for_its_first_batch
         let works = works(1, RECORD_BYTES_MAX).await;
         let id = LaneId { dataset: "iris".into(), generation: 0, partition: 0 };
         let mut segment = Segment::new(id, works.layout.clone(), 0);
-        works.append(&mut segment, Work::Fetched(fetched(0, 0..rows).unwrap()), 0).unwrap();
+        works.append(&mut segment, Work::Fetched(fetched(0, 0..rows).unwrap()), &Schemas::default(), 0).unwrap();
         let set_aside = fetch::MEMORY_PER_BATCH;
         assert!((1..=set_aside).contains(&segment.memory()), "{} of {set_aside}", segment.memory());
     }

@@ -270,12 +270,12 @@ impl fmt::Display for Token {
 const SIGNS: [&str; 11] = ["<=", ">=", "!=", "<>", "==", "=", "<", ">", "(", ")", ","];
 
 fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Misread> {
-    let (mut tokens, mut rest) = (vec![], text);
+    let (mut read, mut rest) = (vec![], text);
     loop {
         rest = rest.trim_start();
         let at = text.len() - rest.len();
-        let Some(first) = rest.chars().next() else { return Ok(tokens) };
-        let (token, taken) = if matches!(first, '"' | '\'' | '`') {
+        let Some(first) = rest.chars().next() else { return Ok(read) };
+        let (token, length) = if matches!(first, '"' | '\'' | '`') {
             let inside = rest.get(1..).unwrap_or_default();
             let end = inside.find(first).ok_or_else(|| Misread::new(at, format!("{first} has no second one")))?;
             let inside = inside.get(..end).unwrap_or_default().to_owned();
@@ -289,8 +289,8 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Misread> {
             let word = word.ok_or_else(|| Misread::new(at, format!("{first:?} means nothing here")))?;
             (self::word(at, word)?, end)
         };
-        tokens.push((at, token));
-        rest = rest.get(taken..).unwrap_or_default();
+        read.push((at, token));
+        rest = rest.get(length..).unwrap_or_default();
     }
 }
 

@@ -5,6 +5,7 @@ use object_store::path::Path;
 use crate::{
     broker::{BrokerError, BrokerErrorKind},
     lake::LakeError,
+    registry::RegistryError,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,8 @@ pub enum OutletError {
     Broker(#[from] BrokerError),
     #[error(transparent)]
     Lake(#[from] LakeError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     #[error("{doing}: {}", told(source))]
     Postgres { doing: &'static str, source: tokio_postgres::Error },
     #[error("{doing}: no answer from PostgreSQL within {seconds} s")]
@@ -39,6 +42,7 @@ impl OutletError {
         match self {
             Self::Broker(error) => error.kind() != BrokerErrorKind::Person || error.unknown_topic(),
             Self::Lake(error) => error.is_transient(),
+            Self::Registry(error) => error.is_transient(),
             Self::Postgres { source, .. } => passes(source),
             Self::Silent { .. } | Self::Fenced => true,
             Self::Misfit(_) | Self::Gone(_) | Self::Encode { .. } | Self::Unfit(_) => false,

@@ -15,7 +15,6 @@ mod message;
 mod partitioner;
 mod position;
 mod postgres;
-mod secret;
 mod topic;
 
 use std::{
@@ -35,9 +34,9 @@ pub use self::{
     message::ResultFormat,
     position::Mark,
     postgres::{PostgresSettings, Table, TableName, check_url},
-    secret::Secret,
     topic::{Topic, TopicName},
 };
+pub use crate::registry::Secret;
 use crate::{
     lake::{FileKind, Store},
     offset::LaneId,

@@ -20,7 +20,8 @@ use super::{
 use crate::{
     broker::{Broker, Compression, Partition},
     lake::{LakeError, Store, names},
-    record::Record,
+    record::{Record, SchemaKind},
+    registry::Registry,
 };
 
 /// Where the source topic's name stands in a name.
@@ -73,7 +74,7 @@ pub struct Topic {
 
 #[derive(Debug)]
 enum Content {
-    Results { results: Results, format: ResultFormat, columns: SchemaRef },
+    Results { results: Results, format: ResultFormat, columns: SchemaRef, registry: Option<Arc<Registry>> },
     Letters,
 }
 
@@ -89,9 +90,15 @@ pub(super) struct Load<'a> {
 impl Topic {
     /// `columns` are those of `scored`, `event` the column of the event time.
     #[must_use]
-    pub fn of_results(settings: &ResultsSettings, broker: Broker, columns: SchemaRef, event: Option<String>) -> Self {
+    pub fn of_results(
+        settings: &ResultsSettings,
+        broker: Broker,
+        columns: SchemaRef,
+        event: Option<String>,
+        registry: Option<Arc<Registry>>,
+    ) -> Self {
         let results = Results { condition: settings.condition.clone(), event };
-        let content = Content::Results { results, format: settings.format, columns };
+        let content = Content::Results { results, format: settings.format, columns, registry };
         Self::new("results", settings.topic.clone(), broker, content)
     }
 
@@ -138,7 +145,7 @@ impl Topic {
                 LakeError::Corrupt { path: names::data(crate::lake::FileKind::Rejected, &source.id.dataset), reason }
                     .into()
             }),
-            Content::Results { results, format, columns } => {
+            Content::Results { results, format, columns, registry } => {
                 let failed = |source| OutletError::Encode { what: "results", source };
                 let rows = results.select(rows).map_err(failed)?;
                 if rows.num_rows() == 0 {
@@ -146,7 +153,7 @@ impl Topic {
                 }
                 let writer = match format {
                     ResultFormat::Json => None,
-                    ResultFormat::Avro => Some(self.writer(store, source, columns).await?),
+                    ResultFormat::Avro => Some(self.writer(store, source, columns, registry.as_deref()).await?),
                 };
                 let values = message::values(&rows, writer.as_deref())?;
                 results.records(source, &rows, values).map_err(failed)
@@ -154,20 +161,32 @@ impl Topic {
         }
     }
 
-    /// The dataset's Avro writer, whose schema readers can find.
-    async fn writer(&self, store: &Store, source: &Source, columns: &SchemaRef) -> Result<Arc<Writer>, OutletError> {
+    /// The dataset's Avro writer, whose schema readers can find: in the registry, or else in the lake.
+    async fn writer(
+        &self,
+        store: &Store,
+        source: &Source,
+        columns: &SchemaRef,
+        registry: Option<&Registry>,
+    ) -> Result<Arc<Writer>, OutletError> {
+        let (dataset, topic) = (&source.id.dataset, self.name.of(&source.topic));
         let mut writers = self.writers.lock().await;
-        if let Some(writer) = writers.get(&*source.id.dataset) {
+        if let Some(writer) = writers.get(&**dataset) {
             return Ok(writer.clone());
         }
         let columns = message::value_columns(columns);
-        let (schema, fingerprint) = avro::schema(&columns, &source.id.dataset)?;
-        // As its readers compute it: the number that these bytes are, the last one first.
-        let named: String = fingerprint.iter().rev().map(|byte| format!("{byte:02x}")).collect();
-        let path = names::outlet_schema(&source.id.dataset, self.outlet, &self.name.of(&source.topic), &named);
-        store.write(&path, schema.into()).await?;
-        let writer = Arc::new(Writer::new(&columns, Framing::Single(fingerprint)));
-        writers.insert(source.id.dataset.to_string(), writer.clone());
+        let (schema, fingerprint) = avro::schema(&columns, dataset)?;
+        let framing = if let Some(registry) = registry {
+            let subject = format!("{topic}-value");
+            Framing::Registered(registry.register(&subject, SchemaKind::Avro, &schema, &[]).await?)
+        } else {
+            // As a number is written: the last of these bytes first.
+            let named: String = fingerprint.iter().rev().map(|byte| format!("{byte:02x}")).collect();
+            store.write(&names::outlet_schema(dataset, self.outlet, &topic, &named), schema.into()).await?;
+            Framing::Single(fingerprint)
+        };
+        let writer = Arc::new(Writer::new(&columns, framing));
+        writers.insert(dataset.to_string(), writer.clone());
         Ok(writer)
     }
 

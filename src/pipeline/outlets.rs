@@ -12,12 +12,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Mode, Pipeline, PipelineError, Settings};
+use super::{Mode, Pipeline, PipelineError, Settings, models::Models};
 use crate::{
     broker::Broker,
     decode::EventTime,
     lake::{FileKind, Ledger, Store},
-    lane::{Status, Works},
+    lane::Status,
     offset::LaneId,
     outlet::{self, Follower, Order, Outlet, OutletError, OutletTally, Standing, Table, Target, Topic},
     telemetry::chain,
@@ -34,21 +34,22 @@ pub(super) fn outlets(
     settings: &Settings,
     store: &Store,
     broker: &Broker,
-    works: &Works,
-    classes: &[String],
+    models: &Models,
 ) -> Result<Vec<Arc<Outlet>>, PipelineError> {
+    let works = models.works().borrow().clone();
     let columns = works.layout.scored_columns();
     let mut outlets = vec![];
     let mut add = |name, kind, target| outlets.push(Arc::new(Outlet::new(name, kind, target, store.clone())));
     if let Some(results) = &settings.outlets.results {
-        if let Some(class) = results.condition.as_ref().and_then(|condition| condition.unknown_class(classes)) {
-            return Err(PipelineError::Condition { class, known: classes.join(", ") });
+        if let Some(class) = results.condition.as_ref().and_then(|condition| condition.unknown_class(models.classes()))
+        {
+            return Err(PipelineError::Condition { class, known: models.classes().join(", ") });
         }
         let event = match settings.decode.event_time {
             EventTime::Field(index) => settings.decode.fields.get(index).map(|field| field.name.clone()),
             EventTime::Broker => None,
         };
-        let topic = Topic::of_results(results, broker.clone(), columns.clone(), event);
+        let topic = Topic::of_results(results, broker.clone(), columns.clone(), event, models.registry());
         add("results", FileKind::Scored, Target::Topic(Box::new(topic)));
     }
     if let Some(rejected) = &settings.outlets.rejected {
@@ -76,7 +77,7 @@ struct Followed {
     status: Arc<Status>,
     standings: Vec<(&'static str, Arc<Standing>)>,
     /// Dropped with their lane: that is as good as a kill.
-    _tasks: Vec<AbortOnDrop>,
+    tasks: Vec<AbortOnDrop>,
 }
 
 impl Followers {
@@ -99,10 +100,10 @@ impl Followers {
             return;
         }
         let (order, orders) = watch::channel(Order::Follow);
-        let mut followed = Followed { order, status: status.clone(), standings: vec![], _tasks: vec![] };
+        let mut lane = Followed { order, status: status.clone(), standings: vec![], tasks: vec![] };
         for outlet in &self.outlets {
             let standing = Arc::<Standing>::default();
-            followed.standings.push((outlet.name, standing.clone()));
+            lane.standings.push((outlet.name, standing.clone()));
             let follower = Follower {
                 outlet: outlet.clone(),
                 topic: topic.clone(),
@@ -112,9 +113,9 @@ impl Followers {
                 standing,
             };
             let task = self.tasks.spawn(supervise(follower, self.patience, self.stop.clone()));
-            followed._tasks.push(AbortOnDrop(task));
+            lane.tasks.push(AbortOnDrop(task));
         }
-        self.lanes.insert(ledger.id().clone(), followed);
+        self.lanes.insert(ledger.id().clone(), lane);
     }
 
     /// A lane has ended. What it has committed is still sent, unless the partition is another worker's now.

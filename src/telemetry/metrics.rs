@@ -25,9 +25,11 @@ pub async fn serve(listen: SocketAddr) -> io::Result<AbortOnDropHandle<()>> {
 fn describe() {
     let counters = [
         ("alluvium_segments_total", "Segments committed to the lake"),
+        ("alluvium_further_rows_total", "Rows committed to the lake beyond one a scored record"),
         ("alluvium_gap_offsets_total", "Offsets that were deleted before they were read"),
         ("alluvium_fences_total", "Segments dropped because another writer had committed their offsets"),
         ("alluvium_retries_total", "Times that a lane went back to the ledger after a passing fault"),
+        ("alluvium_registry_requests_total", "Requests to the schema registry, by whether there was an answer"),
         ("alluvium_model_changes_total", "Times that a partition went over to another version of the model"),
         ("alluvium_model_refusals_total", "Promoted versions that a stream could not use, and went on without"),
         ("alluvium_group_rebalances_total", "Times that the group gave this worker its partitions anew"),
@@ -47,7 +49,7 @@ fn describe() {
     metrics::describe_gauge!("alluvium_group_partitions", held);
     describe_outlets();
     metrics::describe_counter!("alluvium_records_total", "Records committed to the lake, by what became of them");
-    for outcome in ["scored", "rejected"] {
+    for outcome in ["scored", "rejected", "filtered"] {
         metrics::counter!("alluvium_records_total", "outcome" => outcome).absolute(0);
     }
 }

@@ -13,9 +13,9 @@ use crate::support::{
     stage::Stage,
 };
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "demo", "stream", "batch", "rescore", "check", "audit", "doctor", "expire", "train", "score", "models", "produce",
-    "draw", "broker",
+    "draw", "infer", "broker",
 ];
 const IRIS_CSV: &str = "models/iris/data/iris.csv";
 

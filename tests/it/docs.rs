@@ -14,31 +14,34 @@ const TABLE_BEGINS: &str = "<!-- The table of keys: what `alluvium::config::mark
 const TABLE_ENDS: &str = "<!-- The end of the table of keys. -->";
 
 /// Who may use whom; `telemetry` counts and tells, and knows nothing of the rest.
-const LAW: [(&str, &[&str]); 17] = [
+const LAW: [(&str, &[&str]); 19] = [
     ("lib", &[]),
     ("main", &["cli", TELEMETRY]),
     (
         "cli",
         &[
-            "config", "pipeline", "lane", "outlet", "broker", "decode", "model", "lake", "table", "record", "offset",
-            "objects", SIMULATE, TELEMETRY,
+            "config", "pipeline", "lane", "outlet", "broker", "decode", "infer", "model", "lake", "table", "record",
+            "offset", "objects", REGISTRY, SIMULATE, TELEMETRY,
         ],
     ),
-    ("config", &["pipeline", "lane", "outlet", "broker", "decode", "model", "lake", "record", "offset"]),
-    ("pipeline", &["lane", "outlet", "broker", "decode", "model", "lake", "record", "offset", TELEMETRY]),
-    ("lane", &["broker", "decode", "model", "lake", "record", "offset"]),
-    ("outlet", &["broker", "lake", "record", "offset"]),
+    ("config", &["pipeline", "lane", "outlet", "broker", "decode", "model", "lake", "record", "offset", REGISTRY]),
+    ("pipeline", &["lane", "outlet", "broker", "decode", "model", "lake", "record", "offset", REGISTRY, TELEMETRY]),
+    ("lane", &["broker", "decode", "model", "lake", "record", "offset", REGISTRY]),
+    ("outlet", &["broker", "lake", "record", "offset", REGISTRY]),
     ("broker", &["record", "offset"]),
     ("decode", &["record", "offset"]),
     ("model", &["table", "record", "offset", "objects"]),
     ("lake", &["record", "offset", "objects"]),
     ("table", &["record", "objects"]),
+    ("infer", &["decode", "record"]),
     ("record", &["offset"]),
     ("offset", &[]),
     ("objects", &[]),
     (SIMULATE, &["broker", "table", "record", "objects"]),
+    (REGISTRY, &["record"]),
     (TELEMETRY, &[]),
 ];
+const REGISTRY: &str = "registry";
 const SIMULATE: &str = "simulate";
 const TELEMETRY: &str = "telemetry";
 
@@ -71,6 +74,32 @@ fn the_pipeline_files_of_the_readme_are_sound() {
         }
     }
     assert!(found > 0, "the README shows a pipeline file");
+}
+
+#[test]
+fn the_snippets_of_the_formats_are_sound() {
+    let around = [
+        ("[source]", "[source]\nbrokers = \"b:1\"\ntopic = \"t\"\n"),
+        ("[[fields]]", "[[fields]]\nname = \"id\"\ntype = \"int64\"\n"),
+        ("[model]", "[model]\npath = \"m\"\n"),
+        ("[lake]", "[lake]\nurl = \"l\"\ndataset = \"d\"\n"),
+    ];
+    let page = text("docs/formats.md");
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    for block in &blocks {
+        let missing = around.iter().filter(|(table, _)| !block.contains(table)).map(|(_, text)| *text);
+        let whole = missing.chain([*block]).collect::<String>();
+        config::parse(&whole, |_| None).unwrap_or_else(|faults| panic!("{faults:?}\n{whole}"));
+    }
+    assert!(blocks.len() > 5, "the page shows its formats");
+}
+
+#[test]
+fn docs_formats_explains_every_reason() {
+    let page = text("docs/formats.md");
+    for reason in Reason::ALL {
+        assert!(page.contains(&format!("`{reason}`")), "docs/formats.md does not know `{reason}`");
+    }
 }
 
 #[test]
@@ -130,13 +159,20 @@ fn what_the_architecture_names_is_there() {
 
 #[test]
 fn every_file_that_a_document_links_to_is_there() {
-    for document in
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/runbook.md", "docs/outlets.md"]
-    {
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/runbook.md",
+        "docs/formats.md",
+        "docs/outlets.md",
+    ] {
         for link in text(document).split("](").skip(1).filter_map(|rest| rest.split_once(')')) {
             let path = link.0.split('#').next().unwrap_or_default();
             let elsewhere = path.is_empty() || path.contains("://");
-            assert!(elsewhere || at(path).exists(), "{document} links to {path}, which is not there");
+            let beside = Path::new(document).with_file_name(path);
+            assert!(elsewhere || at(beside).exists(), "{document} links to {path}, which is not there");
         }
     }
 }

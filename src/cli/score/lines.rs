@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use super::{Added, Sink, Tally, Writer};
 use crate::{
-    decode::{DecodeSettings, Decoder, EventTime, EventWindow},
+    decode::{DecodeSettings, Decoder, EventTime, EventWindow, Format},
     model::{Model, Scorer},
     record::{Record, Rows, Scores},
 };
@@ -45,6 +45,7 @@ struct Chunk {
 impl Lines {
     pub fn new(model: &Model) -> anyhow::Result<Self> {
         let decoder = Decoder::new(&DecodeSettings {
+            format: Format::default(),
             fields: model.fields(),
             // A line has no time, and none is asked for.
             event_time: EventTime::Broker,

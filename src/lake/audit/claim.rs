@@ -51,7 +51,7 @@ pub(super) fn check(path: &Path, claim: &Claim) -> Vec<Fault> {
     if matches!(claim.kind, Kind::Gap { .. }) && (counts.records > 0 || !claim.files.is_empty()) {
         faults.push(Fault::GapHoldsRecords { claim: path.clone() });
     }
-    faults.extend(check_rows(path, claim, FileKind::Scored, counts.scored));
+    faults.extend(check_rows(path, claim, FileKind::Scored, counts.scored.saturating_add(counts.further_rows)));
     faults.extend(check_rows(path, claim, FileKind::Rejected, counts.rejected));
     faults
 }

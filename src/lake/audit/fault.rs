@@ -37,7 +37,7 @@ pub enum Fault {
     Counts { claim: Path, range: OffsetRange, counts: Counts },
     #[error("{claim} is a gap, which has no records and no files, and it names some")]
     GapHoldsRecords { claim: Path },
-    #[error("{claim} counts {counted} {kind} records, and its {kind} files are said to hold {rows} rows")]
+    #[error("{claim} counts {counted} {kind} rows, and its {kind} files are said to hold {rows}")]
     FileCounts { claim: Path, kind: FileKind, counted: u64, rows: u64 },
     #[error("{claim} names {path:?}, which is no place for a file of it")]
     FileName { claim: Path, path: String },
@@ -69,6 +69,11 @@ pub enum Fault {
     NotAscending { file: Path, offset: i64, after: i64 },
     #[error("{claim}: {offsets} offsets are in more than one of its files, the first is {first}")]
     Doubled { claim: Path, offsets: u64, first: i64 },
+
+    #[error("{claim}: the rows of offset {offset} are not numbered from 0 on, each once")]
+    RowNumbers { claim: Path, offset: i64 },
+    #[error("{claim} counts {counted} records that are in its files, and they are of {found}")]
+    RecordsFound { claim: Path, counted: u64, found: u64 },
 
     #[error("{path} is in no claim: readers see a file that the ledger doesn't know")]
     Stranger { path: Path },

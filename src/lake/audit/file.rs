@@ -24,10 +24,13 @@ use parquet::{
     file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, RowGroupMetaData},
 };
 
-use super::{AuditError, Depth, FILE_HELD_BYTES_MAX, Fault, Lake, Stop};
-use crate::{lake::FileEntry, offset::OffsetRange};
+use super::{AuditError, Depth, FILE_HELD_BYTES_MAX, Fault, Lake, Stop, merge::Places};
+use crate::{
+    lake::{FileEntry, layout::ROW},
+    offset::OffsetRange,
+};
 
-const COLUMNS: [&str; 3] = ["_generation", "_partition", "_offset"];
+const COLUMNS: [&str; 4] = ["_generation", "_partition", "_offset", ROW];
 const BATCH_ROWS: usize = 8192;
 /// What a batch of every column is to take once decoded, going by what its row group says of itself.
 const DEEP_BATCH_BYTES: i64 = 16 << 20;
@@ -41,12 +44,12 @@ pub(super) struct Expected {
     pub(super) generation: u32,
     pub(super) partition: i32,
     pub(super) range: OffsetRange,
-    /// Whether the offsets must be set beside those of other files.
-    pub(super) keep_offsets: bool,
+    /// Whether the rows must be set beside those of other files. Those of a file that numbers them always are.
+    pub(super) keep: bool,
 }
 
-/// The file's offsets if they are to be kept, else none of them.
-pub(super) async fn check(lake: &Lake, found: GetResult, expected: Expected) -> Result<Vec<i64>, Stop> {
+/// The file's rows if they are to be kept, else none of them.
+pub(super) async fn check(lake: &Lake, found: GetResult, expected: Expected) -> Result<Places, Stop> {
     let size = found.meta.size;
     let file = expected.file.clone();
     if size != expected.entry.bytes {
@@ -100,7 +103,7 @@ fn slice(bytes: &Bytes, range: &Range<u64>) -> Option<Bytes> {
     Some(bytes.slice_ref(bytes.get(range)?))
 }
 
-async fn decode(source: &Source<'_>, expected: Expected) -> Result<Vec<i64>, Stop> {
+async fn decode(source: &Source<'_>, expected: Expected) -> Result<Places, Stop> {
     let metadata = read_metadata(source).await?;
     let file = &source.file;
     let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(u64::MAX);
@@ -167,8 +170,8 @@ struct Reading {
     decoder: ParquetPushDecoder,
     expected: Expected,
     rows: u64,
-    last: Option<i64>,
-    offsets: Vec<i64>,
+    last: Option<(i64, i32)>,
+    kept: Places,
 }
 
 impl Reading {
@@ -186,7 +189,7 @@ impl Reading {
             Depth::EveryColumn => builder.with_batch_size(deep_rows),
         };
         let decoder = builder.build().map_err(failed)?;
-        Ok(Self { decoder, expected, rows: 0, last: None, offsets: vec![] })
+        Ok(Self { decoder, expected, rows: 0, last: None, kept: Places::default() })
     }
 
     /// Goes through what has been read; then says what to read next, and nothing at the end.
@@ -206,23 +209,29 @@ impl Reading {
         expected.constant(rows, "_generation", i64::from(expected.generation))?;
         expected.constant(rows, "_partition", i64::from(expected.partition))?;
         let offsets = expected.column::<Int64Type>(rows, "_offset")?.values();
-        for &offset in offsets {
-            expected.follows(self.last, offset)?;
-            self.last = Some(offset);
+        let numbers: &[i32] = match rows.column_by_name(ROW) {
+            Some(_) => expected.column::<Int32Type>(rows, ROW)?.values(),
+            None => &[],
+        };
+        for (at, &offset) in offsets.iter().enumerate() {
+            let place = (offset, numbers.get(at).copied().unwrap_or(0));
+            expected.follows(self.last, place)?;
+            self.last = Some(place);
         }
         self.rows += offsets.len() as u64;
-        if expected.keep_offsets {
-            self.offsets.extend_from_slice(offsets);
+        if expected.keep || !numbers.is_empty() {
+            self.kept.offsets.extend_from_slice(offsets);
+            self.kept.rows.extend_from_slice(numbers);
         }
         Ok(())
     }
 
-    fn finish(self) -> Result<Vec<i64>, Fault> {
+    fn finish(self) -> Result<Places, Fault> {
         let Expected { file, entry, .. } = self.expected;
         if self.rows != entry.rows {
             return Err(Fault::Rows { file, found: self.rows, expected: entry.rows });
         }
-        Ok(self.offsets)
+        Ok(self.kept)
     }
 }
 
@@ -253,13 +262,14 @@ impl Expected {
         }
     }
 
-    fn follows(&self, last: Option<i64>, offset: i64) -> Result<(), Fault> {
+    fn follows(&self, last: Option<(i64, i32)>, place: (i64, i32)) -> Result<(), Fault> {
+        let (offset, _) = place;
         let file = || self.file.clone();
         if !self.range.contains(offset) {
             return Err(Fault::OutOfRange { file: file(), offset, range: self.range });
         }
         match last {
-            Some(after) if offset <= after => Err(Fault::NotAscending { file: file(), offset, after }),
+            Some(before) if place <= before => Err(Fault::NotAscending { file: file(), offset, after: before.0 }),
             _ => Ok(()),
         }
     }

@@ -8,7 +8,7 @@ use object_store::{GetResult, path::Path};
 use super::{
     AuditError, CLAIMS_AT_ONCE, Fault, Faults, Lake, PartitionReport, claim, file,
     ledger::{self, Step},
-    merge,
+    merge::{self, Places},
 };
 use crate::{
     lake::{Claim, FileEntry, Means, names},
@@ -113,7 +113,7 @@ impl ClaimCheck<'_> {
     async fn run(&self, file_done: &(impl Fn() + Sync)) -> Result<Files, AuditError> {
         let mut files = Files { faults: claim::check(&self.path, self.claim), ..Files::default() };
         let mut named = BTreeSet::new();
-        let mut offsets = vec![];
+        let mut held = vec![];
         for entry in &self.claim.files {
             match claim::places(&self.path, self.id, self.claim, entry) {
                 Err(fault) => files.faults.push(fault),
@@ -121,22 +121,48 @@ impl ClaimCheck<'_> {
                     files.faults.push(Fault::NamedTwice { claim: self.path.clone(), path: places.file });
                 }
                 Ok(places) => {
-                    offsets.extend(self.file(entry, &places, &mut files).await?);
+                    held.extend(self.file(entry, &places, &mut files).await?);
                     file_done();
                 }
             }
         }
-        files.faults.extend(check_doubled(&self.path, offsets).await?);
+        let together = self.check_together(held, files.faults.is_empty()).await?;
+        files.faults.extend(together);
         Ok(files)
     }
 
-    /// The file's offsets, if it is there and whole.
+    /// The faults of files that are each right by itself. `held` is what is there and whole; counts are looked at only if
+    /// all else is `sound`.
+    async fn check_together(&self, held: Vec<Places>, sound: bool) -> Result<Vec<Fault>, AuditError> {
+        let all_there = held.len() == self.claim.files.len();
+        if held.iter().all(|places| places.offsets.is_empty()) {
+            return Ok(vec![]);
+        }
+        let claim = || self.path.clone();
+        let merged = tokio::task::spawn_blocking(move || merge::merge(&held)).await;
+        let merged = merged.map_err(|_| AuditError::Stopped { path: claim() })?;
+        let mut faults = vec![];
+        if let Some((offsets, first)) = merged.doubled {
+            faults.push(Fault::Doubled { claim: claim(), offsets, first });
+        }
+        // Of a record, rows may be in a file that was deleted by policy.
+        if let Some(offset) = merged.misnumbered.filter(|_| all_there) {
+            faults.push(Fault::RowNumbers { claim: claim(), offset });
+        }
+        let counted = self.claim.counts.scored.saturating_add(self.claim.counts.rejected);
+        if all_there && sound && faults.is_empty() && merged.records != counted {
+            faults.push(Fault::RecordsFound { claim: claim(), counted, found: merged.records });
+        }
+        Ok(faults)
+    }
+
+    /// What is to be kept of the file's rows, if it is there and whole.
     async fn file(
         &self,
         entry: &FileEntry,
         places: &claim::Places,
         files: &mut Files,
-    ) -> Result<Option<Vec<i64>>, AuditError> {
+    ) -> Result<Option<Places>, AuditError> {
         let Some((found, at)) = self.find(entry, places, files).await? else { return Ok(None) };
         let expected = file::Expected {
             file: at.clone(),
@@ -144,10 +170,10 @@ impl ClaimCheck<'_> {
             generation: self.id.generation,
             partition: self.id.partition,
             range: self.claim.range(),
-            keep_offsets: self.claim.files.len() > 1,
+            keep: self.claim.files.len() > 1 || self.claim.counts.further_rows > 0,
         };
         match file::check(self.lake, found, expected).await {
-            Ok(offsets) => Ok(Some(offsets)),
+            Ok(kept) => Ok(Some(kept)),
             Err(stop) => {
                 files.faults.push(stop.into_fault()?);
                 Ok(None)
@@ -189,15 +215,6 @@ impl ClaimCheck<'_> {
         files.bytes = files.bytes.saturating_add(found.meta.size);
         Ok(Some((found, &places.file)))
     }
-}
-
-async fn check_doubled(path: &Path, offsets: Vec<Vec<i64>>) -> Result<Option<Fault>, AuditError> {
-    if offsets.len() < 2 {
-        return Ok(None);
-    }
-    let merged = tokio::task::spawn_blocking(move || merge::doubled(&offsets)).await;
-    let merged = merged.map_err(|_| AuditError::Stopped { path: path.clone() })?;
-    Ok(merged.map(|(offsets, first)| Fault::Doubled { claim: path.clone(), offsets, first }))
 }
 
 /// Whether the claims that the walk met are all that are in the folder.

@@ -198,6 +198,7 @@ fn sum(a: Counts, b: Counts) -> Counts {
         rejected: a.rejected.saturating_add(b.rejected),
         filtered: a.filtered.saturating_add(b.filtered),
         absent: a.absent.saturating_add(b.absent),
+        further_rows: a.further_rows.saturating_add(b.further_rows),
     }
 }
 

@@ -48,6 +48,13 @@ fn provenance(generation: i32, partition: i32, offsets: &[i64]) -> Vec<(&'static
     ]
 }
 
+/// As [`provenance`], of records that may be several rows.
+fn numbered(offsets: &[i64], rows: &[i32]) -> Bytes {
+    let mut columns = provenance(0, 0, offsets);
+    columns.push(("_row", Arc::new(Int32Array::from(rows.to_vec()))));
+    parquet_of(columns)
+}
+
 fn rows(offsets: &[i64]) -> Bytes {
     parquet_of(provenance(0, 0, offsets))
 }
@@ -198,7 +205,7 @@ async fn a_clean_lake_is_clean_and_its_numbers_add_up() {
     assert_eq!(report.faults.named, []);
     assert_eq!(report.verdict, Verdict::Clean);
     assert_eq!(report.notes, Vec::<String>::new());
-    let counts = Counts { records: 19, scored: 17, rejected: 2, filtered: 0, absent: 11 };
+    let counts = Counts { records: 19, scored: 17, rejected: 2, filtered: 0, absent: 11, further_rows: 0 };
     let one = &report.partitions[1];
     assert_eq!((one.generation, one.partition, one.genesis, one.head), (0, 1, Some(10), Some(40)));
     assert_eq!((one.claims, one.gaps, one.counts, one.files, one.published), (3, 1, counts, 4, true));
@@ -647,4 +654,67 @@ fn the_audit_can_run_on_any_thread() {
     fn is_send(_: &impl Send) {}
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     is_send(&audit(&store, "iris", &BTreeMap::new(), |_| ()));
+}
+
+/// A lake of one partition and one claim over [10, 13), whose two scored files are made of these offsets and rows.
+async fn numbered_lake(files: [(&[i64], &[i32]); 2], further_rows: u64) -> TestLake {
+    let lake = TestLake::empty();
+    lake.begin(&lane(0), 10).await;
+    let plain: Vec<(FileKind, &[i64])> = files.iter().map(|(offsets, _)| (Scored, *offsets)).collect();
+    let (mut claim, _) = segment(&lane(0), OffsetRange { start: 10, end: 13 }, &plain);
+    for (entry, (offsets, rows)) in claim.files.iter_mut().zip(files) {
+        let bytes = numbered(offsets, rows);
+        (entry.bytes, entry.crc32c) = (bytes.len() as u64, crc32c::crc32c(&bytes));
+        lake.put(&Path::from(entry.path.as_str()), bytes).await;
+    }
+    claim.counts = Counts { records: 3, scored: 2, filtered: 1, further_rows, ..Counts::default() };
+    lake.claim(&lane(0), &claim).await;
+    lake
+}
+
+#[tokio::test]
+async fn records_of_several_rows_are_clean_in_any_hours() {
+    for depth in [Depth::Provenance, Depth::EveryColumn] {
+        let lake = numbered_lake([(&[10, 10, 12], &[0, 2, 0]), (&[10], &[1])], 2).await;
+        let store: Arc<dyn ObjectStore> = Arc::new(lake.memory);
+        let report = audit_to(depth, &store, "iris", &BTreeMap::new(), |_| ()).await.unwrap();
+        assert_eq!(report.faults.named, []);
+        assert_eq!((report.totals.counts.filtered, report.totals.counts.further_rows), (1, 2));
+    }
+}
+
+#[tokio::test]
+async fn rows_of_a_record_that_are_missing_doubled_or_too_many_are_faults() {
+    let claim = || claim_at(10);
+    let gap = numbered_lake([(&[10, 10, 12], &[0, 2, 0]), (&[10], &[3])], 2).await;
+    assert_eq!(gap.faults().await, [Fault::RowNumbers { claim: claim(), offset: 10 }]);
+    let twice = numbered_lake([(&[10, 10, 12], &[0, 1, 0]), (&[10], &[1])], 2).await;
+    assert_eq!(twice.faults().await, [Fault::Doubled { claim: claim(), offsets: 1, first: 10 }]);
+    let miscounted = numbered_lake([(&[10, 10, 11], &[0, 1, 0]), (&[12], &[0])], 2).await;
+    assert_eq!(miscounted.faults().await, [Fault::RecordsFound { claim: claim(), counted: 2, found: 3 }]);
+    let unordered = numbered_lake([(&[10, 10, 12], &[1, 0, 0]), (&[10], &[2])], 2).await;
+    let file = unordered.first_file(10).await;
+    assert_eq!(unordered.faults().await, [Fault::NotAscending { file, offset: 10, after: 10 }]);
+    let unknown = numbered_lake([(&[10, 10, 12], &[0, 2, 0]), (&[10], &[1])], 0).await;
+    let faults = unknown.faults().await;
+    assert_eq!(faults, [Fault::FileCounts { claim: claim(), kind: Scored, counted: 2, rows: 4 }]);
+}
+
+#[tokio::test]
+async fn of_records_of_several_rows_a_missing_file_is_the_only_fault() {
+    let lake = numbered_lake([(&[10, 10, 12], &[0, 2, 0]), (&[10], &[1])], 2).await;
+    let file = lake.first_file(10).await;
+    lake.take(&file).await;
+    assert_eq!(lake.faults().await, [Fault::Missing { claim: claim_at(10), file }]);
+}
+
+#[test]
+fn counts_without_further_rows_are_as_they_always_were() {
+    let counts = Counts { records: 3, scored: 2, rejected: 1, ..Counts::default() };
+    let json = serde_json::to_string(&counts).unwrap();
+    assert_eq!(json, r#"{"records":3,"scored":2,"rejected":1,"filtered":0,"absent":0}"#);
+    assert_eq!(serde_json::from_str::<Counts>(&json).unwrap(), counts);
+    let further = Counts { further_rows: 7, ..counts };
+    let again: Counts = serde_json::from_str(&serde_json::to_string(&further).unwrap()).unwrap();
+    assert_eq!(again, further);
 }

@@ -16,6 +16,7 @@ use super::{file, in_the_lake, settings, text};
 use crate::support::{
     program::{Ran, command, ended, run, signal},
     proof::{Promise, Proof},
+    registry::{Scripted, client},
     stage::{DATASET, Running, Stage, TOPIC, assert_clean, batch, flower, objects, value},
     until,
 };
@@ -76,7 +77,8 @@ async fn scored_records_go_back_with_their_key_and_where_they_came_from() {
             (record.key.clone(), json["id"].as_i64(), json["prediction"].as_str()),
             (row.7, row.2, Some(&*row.3))
         );
-        assert_eq!(json["confidence"].as_f64().map(|c| (c as f32).to_bits()), Some(row.4));
+        let confidence: f32 = json["confidence"].to_string().parse().unwrap();
+        assert_eq!(confidence.to_bits(), row.4);
         assert_eq!(header(record, "alluvium.topic"), TOPIC);
         assert_eq!((header(record, "alluvium.model"), header(record, "alluvium.generation")), (row.8, "0".into()));
         let event = chrono::DateTime::parse_from_rfc3339(&header(record, "alluvium.event_time")).unwrap();
@@ -261,4 +263,26 @@ async fn files(settings: &alluvium::pipeline::Settings) -> Vec<String> {
     let listed: Vec<_> =
         objects.list(Some(&"scored".into())).map_ok(|object| object.location).try_collect().await.unwrap();
     listed.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_in_avro_carry_a_registry_s_number_where_there_is_one() {
+    let (stage, registry) = (Stage::new(1).await, Scripted::default());
+    let url = registry.start().await;
+    stage.send_flowers(1, 4).await;
+    let outlets = format!("[registry]\nurl = \"{url}\"\n[results]\ntopic = \"r\"\nformat = \"avro\"\n");
+    let settings = settings(&stage, &outlets, "");
+    assert_eq!(batch(settings.clone()).await.failures, Vec::<String>::new());
+    let records = read(&stage, "r").await;
+    assert_eq!(records.len(), 4);
+    let number = |record: &Record| record.value.as_ref().unwrap()[..5].to_vec();
+    let first = number(&records[0].1);
+    assert!(first[0] == 0 && records.iter().all(|(_, record)| number(record) == first), "{first:?}");
+    let id = u32::from_be_bytes(first[1..5].try_into().unwrap());
+    let schema = client(&url).schema(id).await.unwrap().expect("it is registered");
+    let schema = apache_avro::Schema::parse_str(&schema.text).unwrap();
+    for (_, record) in records {
+        let datum = record.value.as_ref().unwrap()[5..].to_vec();
+        apache_avro::from_avro_datum(&schema, &mut &datum[..], None).unwrap();
+    }
 }

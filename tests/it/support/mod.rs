@@ -10,6 +10,7 @@ pub mod postgres;
 pub mod program;
 pub mod proof;
 pub mod proxy;
+pub mod registry;
 pub mod s3;
 pub mod scripted;
 pub mod stage;

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-use super::parse::Slot;
+use crate::decode::slot::Slot;
 
 /// Tells a quoted number from a text of the record. A text that begins so by itself may get a reject another reason, never
 /// make it a row.

@@ -1,4 +1,4 @@
-//! One pass over a record's JSON: finds the declared fields' values and steps over the rest.
+//! JSON: one pass over a record finds the declared fields' values and steps over the rest.
 //!
 //! Owns: how JSON is read. Does not own: whether a value suits its field. The parser goes no deeper than the declared
 //! paths; what lies beyond them is skipped without recursion, so that no nesting can exhaust the stack.
@@ -7,58 +7,112 @@ use std::borrow::Cow;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::shape::{MemberOrder, Node};
+use super::{
+    Reader,
+    plan::Plan,
+    refusal::Refusal,
+    shape::{MemberOrder, Node},
+    slot::Slot,
+};
+use crate::record::Reason;
 
-/// What a record has for a field.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) enum Slot<'a> {
-    #[default]
-    Absent,
-    Null,
-    Bool(bool),
-    Int(i64),
-    /// An integer beyond `i64`.
-    Huge(u64),
-    Float(f64),
-    Text(Cow<'a, str>),
-    /// A bare `NaN` or `Infinity`, or a number that no `f64` can hold, as it was written.
-    NotFinite(Cow<'a, str>),
-    Array,
-    Object,
-    /// The path leads through something that is neither an object nor null.
-    NoObject,
+mod bare;
+
+/// What is known of the records before any is seen.
+#[derive(Debug)]
+pub(super) struct Json {
+    root: Node,
+    nodes: usize,
+}
+
+impl Json {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let (root, nodes) = Node::tree(plan.paths());
+        Self { root, nodes }
+    }
+}
+
+/// Reads the records of one batch.
+#[derive(Debug)]
+pub(super) struct JsonReader<'a> {
+    root: &'a Node,
+    plan: &'a Plan,
+    values: Values<'a>,
+}
+
+impl<'a> JsonReader<'a> {
+    pub(super) fn new(json: &'a Json, plan: &'a Plan) -> Self {
+        Self { root: &json.root, plan, values: Values::new(plan.slots(), json.nodes) }
+    }
+}
+
+impl<'a> Reader<'a> for JsonReader<'a> {
+    #[inline]
+    fn read(&mut self, bytes: &'a [u8]) -> Result<(), Refusal> {
+        let json = str::from_utf8(bytes).map_err(|error| Refusal::not_utf8(Reason::NotJson, error))?;
+        match self.values.read(self.root, json) {
+            Ok(Shape::Object) => Ok(()),
+            Ok(Shape::Other) => Err(Refusal::not_an_object()),
+            Err(error) => Err(self.unreadable(json, &error)),
+        }
+    }
+
+    #[inline]
+    fn slots(&mut self) -> &mut [Slot<'a>] {
+        &mut self.values.slots
+    }
+}
+
+impl JsonReader<'_> {
+    /// A record at which the parser stopped: no JSON, unless numbers that JSON can't write are all that is wrong with it.
+    #[cold]
+    fn unreadable(&mut self, json: &str, error: &serde_json::Error) -> Refusal {
+        let quoted = if bare::is_at(json, error) { bare::quote(json) } else { None };
+        let Some(quoted) = quoted else { return Refusal::not_json(error) };
+        let mut again = self.values.lend_order();
+        let refusal = match again.read(self.root, &quoted) {
+            Ok(Shape::Object) => {
+                bare::unmark(&mut again.slots);
+                self.plan.gravest(&mut again.slots, 0).unwrap_or_else(Refusal::not_finite_elsewhere)
+            }
+            Ok(Shape::Other) => Refusal::not_an_object(),
+            Err(_) => Refusal::not_json(error),
+        };
+        self.values.take_order_back(again);
+        refusal
+    }
 }
 
 /// What stands at the top of a record, or on the way to a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+enum Shape {
     Object,
     Other,
 }
 
 /// The values of one record, one slot for each declared field; kept from record to record for its memory.
 #[derive(Debug)]
-pub(super) struct Values<'a> {
-    pub(super) slots: Vec<Slot<'a>>,
+struct Values<'a> {
+    slots: Vec<Slot<'a>>,
     orders: Vec<MemberOrder>,
 }
 
 impl<'a> Values<'a> {
-    pub(super) fn new(fields: usize, nodes: usize) -> Self {
+    fn new(fields: usize, nodes: usize) -> Self {
         Self { slots: vec![Slot::Absent; fields], orders: vec![MemberOrder::new(); nodes] }
     }
 
     /// Values for a text that lives shorter, which go on with what these have learnt of the order of members.
-    pub(super) fn lend_order<'b>(&mut self) -> Values<'b> {
+    fn lend_order<'b>(&mut self) -> Values<'b> {
         Values { slots: vec![Slot::Absent; self.slots.len()], orders: std::mem::take(&mut self.orders) }
     }
 
-    pub(super) fn take_order_back(&mut self, from: Values<'_>) {
+    fn take_order_back(&mut self, from: Values<'_>) {
         self.orders = from.orders;
     }
 
     /// Reads one record, the whole of it, into the slots; after an error they hold nothing of meaning.
-    pub(super) fn read(&mut self, root: &Node, json: &'a str) -> serde_json::Result<Shape> {
+    fn read(&mut self, root: &Node, json: &'a str) -> serde_json::Result<Shape> {
         let mut parser = serde_json::Deserializer::from_str(json);
         let shape = ValueOf { node: root, values: self }.deserialize(&mut parser)?;
         parser.end()?;
