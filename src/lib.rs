@@ -13,6 +13,8 @@ pub mod pipeline;
 
 pub mod lane;
 
+pub mod outlet;
+
 pub mod broker;
 pub mod decode;
 pub mod infer;

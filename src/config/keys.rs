@@ -10,6 +10,7 @@ use crate::{
     decode::Envelope,
     lake::{Compression, PartitionBy},
     model::Backend,
+    outlet::ResultFormat,
     record::{FieldKind, TimestampFormat},
 };
 
@@ -438,6 +439,53 @@ pub(super) const CPU_THREADS: Key = Key::new(
 );
 pub(super) const CPU_THREADS_MAX: usize = 1024;
 
+pub(super) const RESULTS_TOPIC: Key = Key::new(
+    "results",
+    "topic",
+    Text("a topic name, perhaps with `{topic}` in it"),
+    Rule("off"),
+    "topic that scored records are sent to once they are in the lake, each at least once",
+);
+pub(super) const RESULTS_FORMAT: Key =
+    Key::new("results", "format", Choice(&words(&RESULT_FORMATS)), Value("json"), "how a result is written");
+pub(super) const WHERE: Key = Key::new(
+    "results",
+    "where",
+    Text("a condition such as `prediction = \"fraud\" and confidence >= 0.9`"),
+    Rule("all are sent"),
+    "which scored records are sent",
+);
+
+pub(super) const REJECTED_TOPIC: Key = Key::new(
+    "rejected",
+    "topic",
+    Text("a topic name, perhaps with `{topic}` in it, such as `{topic}.rejected`"),
+    Rule("off"),
+    "topic that rejects are sent to once they are in the lake, byte for byte, each at least once",
+);
+
+pub(super) const POSTGRES_URL: Key = Key::new(
+    "postgres",
+    "url",
+    Text("`postgres://user:password@host/database`, by a variable such as `${ALLUVIUM_POSTGRES_URL}`"),
+    Rule("off"),
+    "database that gets every scored row once",
+);
+pub(super) const TABLE: Key = Key::new(
+    "postgres",
+    "table",
+    Text("a name, perhaps `schema.name`, perhaps with `{dataset}` in it"),
+    Value("{dataset}"),
+    "table of the rows; it is made if it is not there",
+);
+pub(super) const CA: Key = Key::new(
+    "postgres",
+    "ca",
+    Text("a file of certificates (PEM)"),
+    Rule("the system's, where `sslmode` asks for any"),
+    "what the server's certificate must be signed by",
+);
+
 pub(super) const LISTEN: Key = Key::new(
     "metrics",
     "listen",
@@ -510,6 +558,13 @@ pub const KEYS: &[Key] = &[
     PARTITIONS_REFRESH,
     SEGMENT_HOURS,
     CPU_THREADS,
+    RESULTS_TOPIC,
+    RESULTS_FORMAT,
+    WHERE,
+    REJECTED_TOPIC,
+    POSTGRES_URL,
+    TABLE,
+    CA,
     LISTEN,
 ];
 
@@ -549,6 +604,9 @@ pub(super) enum FormatName {
 
 /// Keys that stood elsewhere in earlier releases: their table, their name, and where they went.
 pub(super) const MOVED: [(&str, &str, &str); 1] = [("source", "format", "write it as type under [format]")];
+
+pub(super) const RESULT_FORMATS: [(&str, ResultFormat); 2] =
+    [("json", ResultFormat::Json), ("avro", ResultFormat::Avro)];
 
 pub(super) const GROUP_PROTOCOLS: [(&str, GroupProtocol); 2] =
     [("classic", GroupProtocol::Classic), ("consumer", GroupProtocol::Consumer)];

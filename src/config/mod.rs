@@ -21,6 +21,7 @@ mod by_schema;
 mod fields;
 mod format;
 mod keys;
+mod outlets;
 mod reader;
 mod registry;
 mod section;

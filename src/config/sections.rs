@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, thread, time::Duration};
 
 use super::{
-    fields, format, keys,
+    fields, format, keys, outlets,
     reader::Reader,
     registry::registry,
     section::Section,
@@ -35,6 +35,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let (lake, flows) = lake(&mut reader.section("lake"), limits.segment_hours_max, &topics);
     let rejects = rejected(&mut reader.section("rejected"));
     let metrics = reader.section("metrics").read_or(&keys::LISTEN, None, |given| address(given).map(Some));
+    let outlets = outlets::outlets(reader, &fields, flows.as_ref(), limits.broker);
 
     let (event_time, window) = event_time?;
     let fields = fields.into_iter().map(|declared| declared.field).collect::<Option<_>>()?;
@@ -56,6 +57,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         lake: lake?,
         limits: limits.lanes?,
         rejects: rejects?,
+        outlets: outlets?,
         metrics: metrics?,
     })
 }

@@ -13,6 +13,10 @@ use crate::{
     lake::{Compression, LakeSettings, PartitionBy, Roll},
     lane::{Limits, Percentage, RejectLimit},
     model::{Backend, ModelSettings},
+    outlet::{
+        Condition, Known, OutletSettings, PostgresSettings, RejectedSettings, ResultFormat, ResultsSettings, TableName,
+        TopicName,
+    },
     pipeline::{Flow, Flows, Naming, Sharing, TopicPattern},
     record::{Field, FieldKind, TimestampFormat},
     registry::{RegistrySettings, Secret},
@@ -104,6 +108,7 @@ fn a_minimal_file_gets_the_documented_defaults() {
             cpu_threads: cores,
         },
         rejects: None,
+        outlets: OutletSettings::default(),
         metrics: None,
     };
     assert_eq!(parse(&minimal(), unset), Ok(wanted));
@@ -145,6 +150,8 @@ fn every_key_reaches_its_setting() {
         nullable,
         path: path.iter().map(ToString::to_string).collect(),
     };
+    let label = [field("label", FieldKind::String, true, &[])];
+    let condition = Condition::parse("label = 'x' or confidence > 0.5", Known { fields: &label }).unwrap();
     let wanted = Settings {
         source: SourceSettings {
             brokers: vec!["one:9092".into(), "[::1]:9093".into()],
@@ -195,6 +202,21 @@ fn every_key_reaches_its_setting() {
             cpu_threads: 4,
         },
         rejects: Some(RejectLimit { above: Percentage(1_250), window: seconds(120), records_min: 500 }),
+        outlets: OutletSettings {
+            results: Some(ResultsSettings {
+                topic: TopicName::new("alerts"),
+                format: ResultFormat::Avro,
+                condition: Some(condition),
+            }),
+            rejected: Some(RejectedSettings { topic: TopicName::new("{topic}.rejected") }),
+            postgres: Some(PostgresSettings {
+                url: Secret::new("postgres://u:p@h/d"),
+                table: TableName::new("s.{dataset}").unwrap(),
+                ca: Some("ca.pem".into()),
+                connect_timeout: seconds(1),
+                answer_timeout: seconds(2),
+            }),
+        },
         metrics: Some(([127, 0, 0, 1], 9184).into()),
     };
     assert_eq!(parse(FULL, unset), Ok(wanted));
@@ -654,6 +676,59 @@ fn limits_that_can_not_work_together_are_told() {
             "5:15: fetch_bytes must not be larger than memory, or no fetch ever fits",
         ]
     );
+}
+
+#[test]
+fn outlets_and_the_rest_of_the_file_go_together_or_not() {
+    let faults = |text: &str| faults_with(&format!("{}{text}", minimal()), unset);
+    let line = minimal().lines().count() + 2;
+    let one = |text: &str, column: usize, told: &str| {
+        let faults = faults(text);
+        assert!(faults.len() == 1 && faults[0].starts_with(&format!("{line}:{column}: {told}")), "{text}: {faults:?}");
+    };
+    one("[results]\ntopic = \"iris\"\n", 9, "topic \"iris\" is read by this pipeline");
+    one("[results]\ntopic = \"a b\"\n", 9, "topic takes a topic name");
+    one("[results]\nformat = \"avro\"\n", 10, "[results] has no topic");
+    one(
+        "[results]\nwhere = 'confidense > 1'\ntopic = \"a\"\n",
+        10,
+        "where: there is no column \"confidense\"; did you",
+    );
+    one(
+        "[results]\nwhere = \"prediction = \\\"a\\\" x\"\ntopic = \"a\"\n",
+        28,
+        "where: `and` or `or` is missing before `x`",
+    );
+    one("[postgres]\ntable = \"t\"\n", 9, "[postgres] has no url");
+    one("[postgres]\ntable = \"a.b.c\"\nurl = \"postgres://u@h/d\"\n", 9, "table takes a name");
+    one("[postgres]\nurl = \"postgres://u:s3cret@h:x/d\"\n", 7, "url is no URL of a PostgreSQL server");
+    let twice = faults("[results]\ntopic = \"a\"\n[rejected]\ntopic = \"a\"\n");
+    assert!(twice.len() == 1 && twice[0].contains("need topics of their own"), "{twice:?}");
+}
+
+#[test]
+fn the_password_of_a_url_is_in_no_fault_and_no_debug_output() {
+    let with = |url: &str| format!("{}[postgres]\nurl = \"{url}\"\n", minimal());
+    for url in ["postgres://u:s3cret@h:x/d", "mysql://u:s3cret@h/d", "s3cret"] {
+        let faults = faults_with(&with(url), unset);
+        assert!(!faults.concat().contains("s3cret"), "{faults:?}");
+    }
+    let settings = parse(&with("postgres://u:s3cret@h/d"), unset).unwrap();
+    assert!(!format!("{settings:?}").contains("s3cret"));
+}
+
+#[test]
+fn topics_that_are_patterns_never_read_what_an_outlet_writes() {
+    let many = |topics: &str, more: &str| {
+        let source = SOURCE.replace("topic = \"iris\"", &format!("topics = \"{topics}\""));
+        let lake = LAKE.replace("dataset = \"iris\"\n", "");
+        parse(&[&source, FIELD, MODEL, &lake, more].concat(), unset)
+    };
+    let told = |topics: &str, more: &str| many(topics, more).unwrap_err()[0].message.clone();
+    assert!(told("cards-*", "[results]\ntopic = \"{topic}.alerts\"\n").contains("would be read again for ever"));
+    assert!(told("a, b", "[rejected]\ntopic = \"b\"\n").contains("topic \"b\" is read"));
+    assert!(told("a, b", "[postgres]\nurl = \"postgres://u@h/d\"\ntable = \"t\"\n").contains("must hold {dataset}"));
+    assert!(many("a, b", "[results]\ntopic = \"{topic}.alerts\"\n[postgres]\nurl = \"postgres://u@h/d\"\n").is_ok());
 }
 
 #[test]

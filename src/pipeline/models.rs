@@ -58,6 +58,15 @@ impl Models {
         })
     }
 
+    pub fn registry(&self) -> Option<Arc<Registry>> {
+        self.registry.clone()
+    }
+
+    /// What every version tells apart.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
     /// The works of the model in use; they change when another takes over.
     pub fn works(&self) -> watch::Receiver<Arc<Works>> {
         self.current.subscribe()

@@ -54,7 +54,7 @@ impl Secret {
         Self(text.into())
     }
 
-    fn reveal(&self) -> &str {
+    pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
 }

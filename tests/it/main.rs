@@ -17,6 +17,7 @@ mod guarantees;
 mod journey;
 mod matrix;
 mod models;
+mod outlets;
 mod produce;
 mod pytorch;
 mod registry;

@@ -6,6 +6,7 @@ pub mod foreign;
 pub mod kafka;
 pub mod lake;
 pub mod parts;
+pub mod postgres;
 pub mod program;
 pub mod proof;
 pub mod proxy;

@@ -127,10 +127,17 @@ impl Scripted {
 }
 
 async fn answer(State(registry): State<Scripted>, request: Request) -> Response<Body> {
+    let (request, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let mut scene = registry.state.lock().unwrap();
     scene.asked += 1;
-    let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let id = request.uri().path().rsplit('/').next().and_then(|id| id.parse().ok());
+    if request.method == "POST" && scene.refuses_with.is_none() {
+        let id = u32::try_from(scene.schemas.len()).unwrap() + 1;
+        scene.schemas.insert(id, serde_json::from_slice(&body).unwrap());
+        return Response::new(Body::from(json!({"id": id}).to_string()));
+    }
+    let authorization = request.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let id = request.uri.path().rsplit('/').next().and_then(|id| id.parse().ok());
     let (status, body) = match id.and_then(|id: u32| scene.schemas.get(&id)) {
         _ if scene.refuses_with.is_some() => (scene.refuses_with.unwrap(), json!({})),
         _ if scene.password.is_some() && scene.password.as_deref() != authorization => {
