@@ -37,7 +37,6 @@ pub use revise::Revised;
 pub use revision::{Held, HeldFile, Moved, Replaced, Revision};
 pub use rows::Rows;
 pub use segment::{EncodedFile, Example, Finished, Scored, Segment};
-pub use segment::{EncodedFile, Finished, Scored, Segment};
 pub use store::{Published, Store};
 
 /// Where results land and how they are cut into files.
