@@ -55,6 +55,7 @@ pub(super) struct Infer {
     /// The brokers to begin with; one that answers is enough
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true)]
     brokers: Vec<String>,
+    /// The topic to look at
     #[arg(long)]
     topic: String,
     /// How many records to look at, over all partitions
