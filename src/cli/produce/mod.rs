@@ -77,6 +77,7 @@ pub(super) struct Produce {
     /// The records' keys: none, id or entity (whom the record is about); of files, a column [default: none]
     #[arg(long, value_name = "KEY|COLUMN")]
     key: Option<String>,
+    /// How batches are packed on their way
     #[arg(long, value_enum, default_value_t)]
     compression: Compression,
     /// Print the schema of --format avro, or the header of --format csv, and send nothing

@@ -11,6 +11,7 @@ pub(super) struct Topic {
     /// The brokers to begin with; one that answers is enough
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required_unless_present = "show_schema")]
     pub(super) brokers: Vec<String>,
+    /// The topic to send to
     #[arg(id = "topic", long, value_name = "TOPIC", required_unless_present = "show_schema")]
     name: Option<String>,
     /// Create the topic with so many partitions; one that is there must have as many
