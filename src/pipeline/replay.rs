@@ -32,7 +32,7 @@ use crate::{
     telemetry::chain,
 };
 
-/// Claims that are worked on at once; what they take together stays within the memory budget.
+/// Claims that are worked on at once, if there are as many threads; what they take together stays within the memory budget.
 const CLAIMS_AT_ONCE: usize = 4;
 /// How often a claim is looked at again that others revise at the same time, or that needs several revisions.
 const LOOKS_MAX: u32 = 1000;
@@ -162,7 +162,8 @@ impl Replay<'_> {
             let Some((number, ..)) = generation.first() else { continue };
             let works = self.works(*number).await?;
             let claims = stream::iter(generation.to_vec()).map(|place| self.patiently(hands, works.clone(), place));
-            let mut claims = claims.buffer_unordered(CLAIMS_AT_ONCE);
+            let at_once = CLAIMS_AT_ONCE.min(self.settings.limits.cpu_threads.max(1));
+            let mut claims = claims.buffer_unordered(at_once);
             while claims.try_next().await?.is_some() {
                 let claims_done = hands.done.fetch_add(1, Relaxed) + 1;
                 progress(Replaying { claims_done, claims_total: hands.total.load(Relaxed) });
