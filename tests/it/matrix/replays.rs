@@ -465,7 +465,7 @@ async fn staging_of_a_revision_is_not_swept_before_it_is_published() {
     scene.assert_done(&proof, &ground.objects, &before, "swept meanwhile").await;
 }
 
-/// Delays, crashes, replays by pipelines of then and of now, and repairs, as the seed has it.
+/// Delays, crashes, replays and repairs, as the seed has it.
 #[tokio::test]
 async fn replays_repairs_and_crashes_in_any_order_leave_every_record_in_one_place() {
     let proof = Proof::of("replays, repairs and crashes in any order", OF_A_REPLAY);
