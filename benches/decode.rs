@@ -6,16 +6,20 @@
 //!
 //! `iris` is the good path, `rejects` a flood of records of which none can be a row, `timestamps` the two ways that
 //! RFC 3339 takes: the usual shape, and any other. `csv` holds the flowers of `iris` as rows of CSV, with and without
-//! quotes, and `lines` a hundred of them to a record.
+//! quotes, and `lines` a hundred of them to a record. `avro` and `protobuf` hold the same flowers, framed with their
+//! schema's id.
 #![expect(clippy::expect_used, reason = "a benchmark that can't run has nothing better to do than stop")]
 
 mod common;
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::Arc};
 
 use alluvium::{
-    decode::{CsvSettings, DecodeSettings, Decoder, EventTime, EventWindow, Format, JsonSettings, Lines},
-    record::{Field, FieldKind, Record, TimestampFormat},
+    decode::{
+        AvroEncoding, AvroSettings, CsvSettings, DecodeSettings, Decoder, Envelope, EventTime, EventWindow, Format,
+        JsonSettings, Lines, ProtobufSettings, Schemas,
+    },
+    record::{Field, FieldKind, Record, Schema, SchemaKind, TimestampFormat},
 };
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 
@@ -81,6 +85,69 @@ fn lines(c: &mut Criterion) {
     ours(&mut group, "json", &of_format(Format::Json(JsonSettings { lines, ..JsonSettings::default() })), &hundreds);
 }
 
+/// The flowers of `iris` in Avro and in Protobuf, framed with their schema's id.
+fn by_schema(c: &mut Criterion) {
+    let flowers: Vec<(i64, Vec<f64>, String)> = iris_lines().iter().map(|line| parts(line)).collect();
+    let avro = |(id, measures, species): &(i64, Vec<f64>, String)| {
+        let mut bytes = vec![0, 0, 0, 0, 7];
+        varint(&mut bytes, (id.cast_unsigned() << 1) ^ (id >> 63).cast_unsigned());
+        measures.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
+        varint(&mut bytes, (species.len() as u64) << 1);
+        bytes.extend(species.as_bytes());
+        bytes
+    };
+    let protobuf = |(id, measures, species): &(i64, Vec<f64>, String)| {
+        let mut bytes = vec![0, 0, 0, 0, 7, 0, 0x08];
+        varint(&mut bytes, id.cast_unsigned());
+        for (field, value) in (2..).zip(measures) {
+            bytes.push(field << 3 | 1);
+            bytes.extend(value.to_le_bytes());
+        }
+        bytes.extend([6 << 3 | 2, u8::try_from(species.len()).expect("a short name")]);
+        bytes.extend(species.as_bytes());
+        bytes
+    };
+    let settings = AvroSettings { encoding: AvroEncoding::Registry, reader: None, envelope: Envelope::None };
+    registered(c, "avro", Format::Avro(settings), SchemaKind::Avro, AVRO, flowers.iter().map(avro).collect());
+    let settings = ProtobufSettings { framed: true, schema: None, message: None, envelope: Envelope::None };
+    let records = flowers.iter().map(protobuf).collect();
+    registered(c, "protobuf", Format::Protobuf(settings), SchemaKind::Protobuf, PROTOBUF, records);
+}
+
+const AVRO: &str = r#"{"type":"record","name":"Flower","fields":[{"name":"id","type":"long"},
+    {"name":"sepal_length","type":"double"},{"name":"sepal_width","type":"double"},{"name":"petal_length","type":"double"},
+    {"name":"petal_width","type":"double"},{"name":"species","type":"string"}]}"#;
+const PROTOBUF: &str = "syntax = \"proto3\"; message Flower { int64 id = 1; double sepal_length = 2; \
+    double sepal_width = 3; double petal_length = 4; double petal_width = 5; string species = 6; }";
+
+fn parts(line: &str) -> (i64, Vec<f64>, String) {
+    let object: serde_json::Value = serde_json::from_str(line).expect("a flower");
+    let measures = ["sepal_length", "sepal_width", "petal_length", "petal_width"];
+    let measures = measures.map(|name| object[name].as_f64().expect("a number")).to_vec();
+    (object["id"].as_i64().expect("a number"), measures, object["species"].as_str().expect("a text").to_owned())
+}
+
+fn varint(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value.to_le_bytes()[0]);
+}
+
+fn registered(c: &mut Criterion, name: &str, format: Format, kind: SchemaKind, text: &str, values: Vec<Vec<u8>>) {
+    let decoder = Decoder::new(&of_format(format));
+    let schema = Schema { kind, text: text.to_owned(), imports: Vec::new() };
+    let mut schemas = Schemas::default();
+    schemas.insert(7, Arc::new(decoder.learn(&schema)));
+    let record = |(value, offset)| Record { offset, timestamp_ms: NOW_MS, value: Some(value), ..Record::default() };
+    let records: Vec<Record> = values.into_iter().zip(0..).map(record).collect();
+    let decoded = decoder.decode_with(&records, &schemas, NOW_MS).expect("good records");
+    assert_eq!(decoded.rows.columns.num_rows(), RECORDS, "{:?}", decoded.rejects.first());
+    let mut group = group(c, name);
+    group.bench_function("ours", |b| b.iter(|| decoder.decode_with(black_box(&records), &schemas, NOW_MS)));
+}
+
 fn of_format(format: Format) -> DecodeSettings {
     DecodeSettings { format, ..iris_settings(FieldKind::Float64) }
 }
@@ -144,5 +211,5 @@ fn settings(fields: Vec<Field>, event_time: EventTime) -> DecodeSettings {
     DecodeSettings { format: Format::default(), fields, event_time, window, record_bytes_max: 1 << 20 }
 }
 
-criterion_group!(benches, iris, csv, lines, rejects, timestamps);
+criterion_group!(benches, iris, by_schema, csv, lines, rejects, timestamps);
 criterion_main!(benches);

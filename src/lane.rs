@@ -9,6 +9,7 @@ mod fetch;
 mod memory;
 pub mod place;
 mod rejects;
+mod schemas;
 mod status;
 mod works;
 
@@ -30,16 +31,18 @@ pub use self::{
     fetch::{FetchSettings, Fetched},
     memory::{Memory, Share},
     rejects::{Excess, Percentage, RejectLimit},
+    schemas::Writers,
     status::{Status, Tally},
     works::Works,
 };
 use self::{place::Extent, rejects::Watch, works::Work};
 use crate::{
     broker::{BrokerError, BrokerErrorKind, Partition, Start},
-    decode::DecodeError,
+    decode::{DecodeError, Schemas},
     lake::{Claim, Fingerprint, LakeError, Ledger, Outcome, Roll, Segment},
     model::ModelError,
     offset::OffsetRange,
+    registry::RegistryError,
 };
 
 /// A lane that is opened again sweeps no sooner after the last time.
@@ -91,6 +94,8 @@ pub enum LaneError {
     #[error(transparent)]
     Lake(#[from] LakeError),
     #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
     Decode(#[from] DecodeError),
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -122,6 +127,7 @@ impl LaneError {
         match self {
             Self::Broker(error) => error.kind() != BrokerErrorKind::Person,
             Self::Lake(error) => error.is_transient(),
+            Self::Registry(error) => error.is_transient(),
             Self::ReaderGone => true,
             _ => false,
         }
@@ -274,8 +280,13 @@ async fn fill(
     let segment = Segment::new(lane.ledger.id().clone(), current.layout.clone(), mark.position);
     let mut segment = segment.after(mark.seen);
     loop {
+        let schemas = match schemas(lane, &current, &work).await {
+            Ok(schemas) => schemas,
+            // What was read before is worth keeping; this batch is read again.
+            Err(reason) => return Ok(((segment.range().end > mark.position).then_some(segment), reason)),
+        };
         let before = segment.counts();
-        (segment, *rest) = take_in(lane, current.clone(), segment, work).await?;
+        (segment, *rest) = take_in(lane, current.clone(), segment, work, schemas).await?;
         rejects.take(lane.ledger.id(), before, &segment)?;
         lane.status.reached(segment.range().end);
         let full = segment.rows() >= lane.roll.rows_max || segment.memory() >= lane.roll.bytes_max;
@@ -343,17 +354,27 @@ impl Lane {
     }
 }
 
+/// What a batch can't be decoded without, or the reason not to wait for it.
+async fn schemas(lane: &Lane, works: &Arc<Works>, work: &Work) -> Result<Schemas, Reason> {
+    tokio::select! {
+        biased;
+        () = lane.stop.cancelled() => Err(Reason::Stopped),
+        schemas = works.schemas_for(work) => schemas.map_err(|error| Reason::Failed(error.into())),
+    }
+}
+
 /// Decodes, scores and encodes a batch, away from the async threads.
 async fn take_in(
     lane: &Lane,
     works: Arc<Works>,
     mut segment: Segment,
     mut work: Work,
+    schemas: Schemas,
 ) -> Result<(Segment, Option<Work>), LaneError> {
     let now_ms = chrono::Utc::now().timestamp_millis();
     let memory = work.take_memory();
     let work = lane.cpu.run(move || {
-        let left = works.append(&mut segment, work, now_ms)?;
+        let left = works.append(&mut segment, work, &schemas, now_ms)?;
         Ok::<_, LaneError>((segment, left))
     });
     let (segment, left) = work.await??;

@@ -13,11 +13,14 @@ pub mod pipeline;
 
 pub mod lane;
 
+pub mod outlet;
+
 pub mod broker;
 pub mod decode;
 pub mod infer;
 pub mod lake;
 pub mod model;
+pub mod registry;
 
 pub mod table;
 

@@ -23,6 +23,8 @@ use crate::{
     lane::{Cpu, FetchSettings, LaneError, Limits, Memory, RejectLimit, Tally},
     model::{self, ModelError},
     offset::{LaneId, OffsetRange},
+    outlet::{Outlet, OutletError, OutletSettings, OutletTally},
+    registry,
 };
 
 pub mod doctor;
@@ -32,6 +34,7 @@ mod goals;
 mod lanes;
 mod membership;
 mod models;
+mod outlets;
 mod past;
 mod replay;
 mod run;
@@ -60,6 +63,8 @@ pub struct Settings {
     pub sharing: Sharing,
     pub broker: broker::BrokerLimits,
     pub decode: decode::DecodeSettings,
+    /// Where schemas are asked for, if anywhere.
+    pub registry: Option<registry::RegistrySettings>,
     pub model: model::ModelSettings,
     /// How often a stream looks for a newly promoted version, if it runs the champion.
     pub model_refresh: Duration,
@@ -67,6 +72,8 @@ pub struct Settings {
     pub limits: Limits,
     /// When a lane stops for its rejects; never, by default.
     pub rejects: Option<RejectLimit>,
+    /// Who else is told of what is in the lake.
+    pub outlets: OutletSettings,
     /// Where `/metrics` is served; nowhere by default.
     pub metrics: Option<SocketAddr>,
 }
@@ -92,6 +99,7 @@ pub struct Pipeline {
     models: Arc<Models>,
     cpu: Cpu,
     memory: Arc<Memory>,
+    outlets: Vec<Arc<Outlet>>,
     fetch: FetchSettings,
     writer: Arc<str>,
     stop: CancellationToken,
@@ -107,10 +115,16 @@ pub enum PipelineError {
     Lake(#[from] LakeError),
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Registry(#[from] registry::RegistryError),
     #[error("can't start the threads that work on batches: {0}; lower `cpu_threads` under [limits]")]
     Threads(std::io::Error),
     #[error("the model does not fit the declared fields: {0}")]
     Fields(String),
+    #[error(transparent)]
+    Outlet(#[from] OutletError),
+    #[error("`where` under [results] names the class `{class}`, and the model tells these apart: {known}")]
+    Condition { class: String, known: String },
     #[error("the broker has no topic that fits `topics`; look at them under [source], and at what this user may see")]
     NoTopic,
     /// Rejects could not be taken through the pipeline.
@@ -137,7 +151,10 @@ pub struct Summary {
     pub remaining: u64,
     pub seconds: f64,
     pub memory_peak_bytes: usize,
-    /// One line for each lane that failed.
+    /// What each outlet has sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outlets: Vec<OutletTally>,
+    /// One line for each lane, and each partition of an outlet, that failed.
     pub failures: Vec<String>,
 }
 
@@ -170,6 +187,7 @@ impl Pipeline {
         let models = Arc::new(Models::load(&settings).await?);
         store.probe().await?;
         let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
+        let outlets = outlets::outlets(&settings, &store, &broker, &models)?;
         let memory = Memory::new(settings.limits.memory_bytes_max);
         let fetch = FetchSettings {
             bytes_max: Arc::new(AtomicI32::new(settings.broker.fetch_bytes_max)),
@@ -187,6 +205,7 @@ impl Pipeline {
             store,
             models,
             memory,
+            outlets,
             fetch,
             stop,
         })
@@ -214,8 +233,16 @@ impl Pipeline {
             remaining: lanes.remaining(),
             seconds: began.elapsed().as_secs_f64(),
             memory_peak_bytes: self.memory.peak(),
+            outlets: run.outlet_tallies(),
             failures,
         })
+    }
+
+    /// The outlets of a file, to be asked what they would do. What can't be told of one is told as an error of its own.
+    pub async fn outlets_of(settings: &Settings, broker: &Broker) -> Result<Vec<Arc<Outlet>>, PipelineError> {
+        let store = Store::open(&settings.lake.url)?;
+        let models = Models::load(settings).await?;
+        outlets::outlets(settings, &store, broker, &models)
     }
 
     /// A look at all lanes.

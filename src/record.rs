@@ -10,6 +10,10 @@ use arrow::record_batch::RecordBatch;
 
 use crate::offset::OffsetRange;
 
+mod schema;
+
+pub use self::schema::{Import, Schema, SchemaKind};
+
 /// One record as the broker gave it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
@@ -121,6 +125,9 @@ pub enum Reason {
     NotJson,
     NotCsv,
     NotDebezium,
+    NotAvro,
+    NotProtobuf,
+    UnknownSchema,
     WrongType,
     MissingField,
     NotANumber,
@@ -128,13 +135,16 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Empty,
         Self::TooLarge,
         Self::NotUtf8,
         Self::NotJson,
         Self::NotCsv,
         Self::NotDebezium,
+        Self::NotAvro,
+        Self::NotProtobuf,
+        Self::UnknownSchema,
         Self::WrongType,
         Self::MissingField,
         Self::NotANumber,
@@ -151,6 +161,9 @@ impl Reason {
             Self::NotJson => "not_json",
             Self::NotCsv => "not_csv",
             Self::NotDebezium => "not_debezium",
+            Self::NotAvro => "not_avro",
+            Self::NotProtobuf => "not_protobuf",
+            Self::UnknownSchema => "unknown_schema",
             Self::WrongType => "wrong_type",
             Self::MissingField => "missing_field",
             Self::NotANumber => "not_a_number",

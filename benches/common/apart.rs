@@ -10,10 +10,10 @@ use std::{
 };
 
 use alluvium::{
-    broker::{Broker, Compression},
+    broker::Broker,
     simulate::{
-        Source,
-        feed::{self, Feed, Key, Sent},
+        encoding::Encoding,
+        feed::{self, Feed, Sent},
     },
 };
 use anyhow::{Context, bail, ensure};
@@ -85,16 +85,7 @@ pub async fn fill(broker: &str, partitions: i32, records: u64) -> anyhow::Result
     let settings = demo_settings(broker, Path::new("lake"));
     let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
     broker.create_topic(TOPIC, partitions, 1).await?;
-    let feed = Feed {
-        topic: TOPIC.to_owned(),
-        source: Source::Iris,
-        seed: 1,
-        count: records,
-        rate: None,
-        key: Key::None,
-        compression: Compression::None,
-        with_truth: true,
-    };
+    let feed = Feed { topic: TOPIC.to_owned(), count: records, encoding: Encoding::json(true), ..Feed::default() };
     let sent = Arc::new(Sent::default());
     let partitions: Vec<i32> = (0..partitions).collect();
     feed::run(&feed, &broker, &partitions, &sent, &CancellationToken::new()).await?;

@@ -76,6 +76,16 @@ impl Link {
         self.follow(&wire, found, limit).await
     }
 
+    /// How many brokers keep each partition of the topic.
+    pub(super) async fn replication(&self, topic: &str, limit: Duration) -> Result<usize, Cause> {
+        let wire = self.wire(limit).await?;
+        let found = within(limit, Box::pin(wire.replication(topic))).await;
+        if found.as_ref().is_err_and(|cause| cause.connection_lost) {
+            self.wire.forget(&wire).await;
+        }
+        found
+    }
+
     async fn wire(&self, limit: Duration) -> Result<Arc<Wire>, Cause> {
         self.wire.get(|| any(&self.brokers, |broker| within(limit, Box::pin(Wire::connect(broker))))).await
     }

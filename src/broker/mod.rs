@@ -124,6 +124,13 @@ impl Broker {
         Ok(created)
     }
 
+    /// How many brokers keep each partition of the topic.
+    pub async fn replication(&self, topic: &str) -> Result<usize, BrokerError> {
+        let limit = self.link.limits.request_timeout;
+        let asked = patiently(limit, |left| self.link.replication(topic, left)).await;
+        asked.map_err(|cause| cause.at("ask how many brokers keep the topic", Place::topic(topic)))
+    }
+
     async fn create_once(
         &self,
         topic: &str,

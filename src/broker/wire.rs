@@ -20,8 +20,8 @@ use rskafka::{
         messages::{
             FetchRequest, FetchRequestPartition, FetchRequestTopic, FetchResponseAbortedTransaction, IsolationLevel,
             ListOffsetsRequest, ListOffsetsRequestPartition, ListOffsetsRequestTopic, MetadataRequest,
-            MetadataRequestTopic, NORMAL_CONSUMER, ReadVersionedError, ReadVersionedType, RequestBody,
-            WriteVersionedError, WriteVersionedType,
+            MetadataRequestTopic, MetadataResponseBroker, MetadataResponseTopic, NORMAL_CONSUMER, ReadVersionedError,
+            ReadVersionedType, RequestBody, WriteVersionedError, WriteVersionedType,
         },
         primitives::{Boolean, Int16, Int32, Int64, NullableBytes, String_},
         traits::{ReadError, ReadType},
@@ -97,17 +97,29 @@ impl Wire {
 
     /// Who leads the partition. A topic that is not there is not created by the question.
     pub(super) async fn leader(&self, topic: &str, partition: i32) -> Result<Leader, Cause> {
+        let (brokers, told) = self.metadata(topic).await?;
+        let found = told.partitions.iter().find(|found| found.partition_index.0 == partition);
+        let found = found.ok_or_else(Cause::missing_partition)?;
+        let leader = brokers.into_iter().find(|broker| broker.node_id == found.leader_id);
+        // Without a leader its replicas may still be told, as an error of the partition.
+        let leader = leader.ok_or_else(|| found.error.unwrap_or(ProtocolError::LeaderNotAvailable))?;
+        Ok(Leader { host: leader.host.0, port: port(leader.port.0)? })
+    }
+
+    /// How many brokers keep each partition of the topic; of several numbers, the lowest.
+    pub(super) async fn replication(&self, topic: &str) -> Result<usize, Cause> {
+        let (_, told) = self.metadata(topic).await?;
+        let kept = told.partitions.iter().map(|partition| partition.replica_nodes.0.as_ref().map_or(0, Vec::len));
+        Ok(kept.min().unwrap_or_default())
+    }
+
+    async fn metadata(&self, topic: &str) -> Result<(Vec<MetadataResponseBroker>, MetadataResponseTopic), Cause> {
         let topics = Some(vec![MetadataRequestTopic { name: String_(topic.into()) }]);
         let request = MetadataRequest { topics, allow_auto_topic_creation: Some(Boolean(false)) };
         let answer = self.0.request(request).await?;
         let told = only(answer.topics, "topics")?;
         told.error.map_or(Ok(()), |error| Err(Cause::from(error)))?;
-        let found = told.partitions.iter().find(|found| found.partition_index.0 == partition);
-        let found = found.ok_or_else(Cause::missing_partition)?;
-        let leader = answer.brokers.into_iter().find(|broker| broker.node_id == found.leader_id);
-        // Without a leader its replicas may still be told, as an error of the partition.
-        let leader = leader.ok_or_else(|| found.error.unwrap_or(ProtocolError::LeaderNotAvailable))?;
-        Ok(Leader { host: leader.host.0, port: port(leader.port.0)? })
+        Ok((answer.brokers, told))
     }
 
     /// Which broker keeps the group.

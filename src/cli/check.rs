@@ -3,6 +3,7 @@
 //! Owns: what is asked, and how the answers are shown. Does not own: the answers; the stages give them.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     path::{Path, PathBuf},
     time::Duration,
@@ -19,7 +20,8 @@ use crate::{
     config::{self, ConfigError, Fault},
     lake::{LakeSettings, Store},
     model::Model,
-    pipeline::{Flow, Settings, Sharing},
+    pipeline::{Flow, Pipeline, Settings, Sharing},
+    registry::{Registry, RegistrySettings},
     telemetry::{chain, progress::count},
 };
 
@@ -31,7 +33,8 @@ const MEMBERS_SHOWN_MAX: usize = 20;
 /// Check a pipeline file, and that its model, broker and lake are there
 ///
 /// Tells every fault of the file at once. Then asks the model whether the fields fit it, the broker for the topic and
-/// its partitions, its coordinator for the group, and the lake's store whether it can keep records exactly once. Nothing
+/// its partitions, its coordinator for the group, the schema registry if one is named, outlets for their topic or table,
+/// and the lake's store whether it can keep records exactly once. Nothing
 /// is joined. One line a check: ok, or what to do.
 #[derive(Debug, Args)]
 #[command(
@@ -68,6 +71,9 @@ impl Check {
             return Ok(());
         }
         ask_broker(settings, report).await?;
+        if let Some(settings) = &settings.registry {
+            report.add("registry", registry(settings).await)?;
+        }
         report.add("lake", lake(&settings.lake).await)
     }
 }
@@ -111,6 +117,9 @@ async fn ask_broker(settings: &Settings, report: &mut Report<'_>) -> io::Result<
         let told = offsets.map(|offsets| format!("all have leaders, and keep {}", plural(offsets, "offset")));
         report.add("partitions", told.map_err(|error| chain(&error)))?;
     }
+    if settings.outlets.are_any() {
+        ask_outlets(settings, &broker, &found.flows, report).await?;
+    }
     match &settings.sharing {
         Sharing::All => Ok(()),
         Sharing::Worker { index, of } => {
@@ -118,6 +127,26 @@ async fn ask_broker(settings: &Settings, report: &mut Report<'_>) -> io::Result<
         }
         Sharing::Group(group) => report.add("group", look_at(group, &broker).await),
     }
+}
+
+/// Whether each outlet has where to go, for every topic. Nothing is made.
+async fn ask_outlets(
+    settings: &Settings,
+    broker: &Broker,
+    flows: &BTreeMap<Flow, Vec<i32>>,
+    report: &mut Report<'_>,
+) -> io::Result<()> {
+    let outlets = match Pipeline::outlets_of(settings, broker).await {
+        Ok(outlets) => outlets,
+        Err(error) => return report.add("outlets", Err(chain(&error))),
+    };
+    for outlet in outlets {
+        for Flow { topic, dataset } in flows.keys() {
+            let found = outlet.look(topic, dataset).await.map_err(|error| chain(&error));
+            report.add(outlet.name, found)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the group may be joined, as far as that can be told without joining, and who is in it.
@@ -155,6 +184,12 @@ async fn offsets(broker: &Broker, topic: &str, partitions: &[i32]) -> Result<u64
     });
     let add = |sum: u64, kept| async move { Ok(sum.saturating_add(kept)) };
     kept.buffer_unordered(PARTITIONS_ASKED_MAX).try_fold(0, add).await
+}
+
+async fn registry(settings: &RegistrySettings) -> Answer {
+    let registry = Registry::open(settings).map_err(|error| chain(&error))?;
+    registry.reach().await.map_err(|error| chain(&error))?;
+    Ok(format!("reached at {}", settings.urls.join(", ")))
 }
 
 pub(super) async fn lake(settings: &LakeSettings) -> Answer {

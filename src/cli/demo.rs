@@ -20,11 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Usage, audit, produce, run, summary};
 use crate::{
-    broker::{Broker, Compression, EmbeddedBroker, EmbeddedStorage},
+    broker::{Broker, EmbeddedBroker, EmbeddedStorage},
     config,
     lake::{FileKind, Store, audit::Depth, names},
     pipeline::{Flow, Mode, Settings},
-    simulate::{Source, feed},
+    simulate::{Source, encoding::Encoding, feed},
     telemetry::progress::count,
 };
 
@@ -133,10 +133,8 @@ impl Demo {
             source: Source::Iris,
             seed: self.seed,
             count: self.records,
-            rate: None,
-            key: feed::Key::None,
-            compression: Compression::None,
-            with_truth: true,
+            encoding: Encoding::json(true),
+            ..feed::Feed::default()
         };
         let partitions: Vec<i32> = (0..self.partitions).collect();
         let sent = Arc::default();

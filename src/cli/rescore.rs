@@ -12,6 +12,7 @@ use crate::{
     lake::{Store, names::is_dataset},
     model::{Model, ModelSettings},
     offset::OffsetRange,
+    outlet::OutletSettings,
     pipeline::{Bound, Flow, Flows, Mode, Naming, Past, PipelineError, Settings, Sharing, Summary},
     record::ModelRef,
 };
@@ -165,12 +166,14 @@ impl Rescore {
     }
 }
 
-/// The pipeline that writes the other datasets. Beside the model only this differs: nothing is served, and the whole range
-/// is this worker's.
+/// The pipeline that writes the other datasets. Beside the model only this differs: nothing is served or handed on, and the
+/// whole range is this worker's.
 fn again(mut settings: Settings, into: Flows, model: ModelSettings) -> Settings {
     settings.flows = into;
     settings.sharing = Sharing::All;
     settings.model = model;
+    // Other programs are told of what the stream said.
+    settings.outlets = OutletSettings::default();
     // The stream may be running beside this, and has the address.
     settings.metrics = None;
     settings

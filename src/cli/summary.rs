@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::Exit;
 use crate::{
+    outlet::OutletTally,
     pipeline::Summary,
     telemetry::progress::{bytes, count},
 };
@@ -49,8 +50,17 @@ pub(super) fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
     add_if("absent", tally.counts.absent, format!("{} offsets without a record", count(tally.counts.absent)));
     add_if("fenced", tally.fences, format!("{} times by another writer", count(tally.fences)));
     add_if("remaining", summary.remaining, format!("{} offsets; run again to go on", count(summary.remaining)));
+    lines.extend(summary.outlets.iter().map(|outlet| (outlet.outlet, sent(outlet))));
     lines.extend(summary.failures.iter().map(|failure| ("failed", failure.clone())));
     lines
+}
+
+/// `12,000 to topic alerts; 30 expired before they were sent; 100 offsets to go`
+fn sent(outlet: &OutletTally) -> String {
+    let more = |n: u64, what: &str| if n > 0 { format!("; {} {what}", count(n)) } else { String::new() };
+    let (expired, behind) =
+        (more(outlet.expired, "expired before they were sent"), more(outlet.behind, "offsets to go"));
+    format!("{} to {}{expired}{behind}", count(outlet.sent), outlet.to)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "for people")]

@@ -3,6 +3,7 @@
 //! Owns: the rules between a format's keys and the fields. Does not own: reading a record ([`crate::decode`]).
 
 use super::{
+    by_schema,
     fields::Declared,
     keys::{self, FormatName, Key},
     section::Section,
@@ -14,18 +15,24 @@ use crate::{
 };
 
 /// Keys that are for some formats alone.
-const FOR: [(&Key, &[FormatName]); 5] = [
+const FOR: [(&Key, &[FormatName]); 10] = [
     (&keys::LINES, &[FormatName::Json, FormatName::Csv]),
-    (&keys::ENVELOPE, &[FormatName::Json]),
+    (&keys::ENVELOPE, &[FormatName::Json, FormatName::Avro, FormatName::Protobuf]),
     (&keys::COLUMNS, &[FormatName::Csv]),
     (&keys::DELIMITER, &[FormatName::Csv]),
     (&keys::NULLS, &[FormatName::Csv]),
+    (&keys::ENCODING, &[FormatName::Avro, FormatName::Protobuf]),
+    (&keys::SCHEMA, &[FormatName::Avro]),
+    (&keys::READER_SCHEMA, &[FormatName::Avro]),
+    (&keys::DESCRIPTOR, &[FormatName::Protobuf]),
+    (&keys::MESSAGE, &[FormatName::Protobuf]),
 ];
 
 pub(super) fn format(
     table: &mut Section<'_, '_>,
     fields: &[Declared],
     segment_hours_max: Option<usize>,
+    has_registry: bool,
 ) -> Option<Format> {
     let name = table.choice(&keys::FORMAT, &keys::FORMATS)?;
     let sound = note_foreign(table, name);
@@ -35,6 +42,8 @@ pub(super) fn format(
     let format = match name {
         FormatName::Json => json(table, lines),
         FormatName::Csv => csv(table, lines, fields),
+        FormatName::Avro => by_schema::avro(table, has_registry),
+        FormatName::Protobuf => by_schema::protobuf(table, has_registry),
         FormatName::Raw => raw(table, fields),
     };
     format.filter(|_| sound)

@@ -10,6 +10,7 @@ use crate::{
     decode::Envelope,
     lake::{Compression, PartitionBy},
     model::Backend,
+    outlet::ResultFormat,
     record::{FieldKind, TimestampFormat},
 };
 
@@ -80,6 +81,43 @@ pub(super) const TOPICS: Key = Key::new(
     Text("a list of topic names; `*` in them stands for any characters"),
     Rule("`topic` alone"),
     "topics to read, each into a dataset of its own; new ones that fit a `*` are found while a stream runs",
+);
+pub(super) const ENCODING: Key = Key::new(
+    "format",
+    "encoding",
+    Choice(&words(&ENCODINGS)),
+    Value("registry"),
+    "for avro and protobuf, what tells a record's schema: an id before it (`registry`), a fingerprint (avro alone), or \
+     nothing",
+);
+pub(super) const SCHEMA: Key = Key::new(
+    "format",
+    "schema",
+    Text("a path to a schema, or a list of them"),
+    Rule("the registry's"),
+    "for avro without a registry, what records are written by: one of these, or if `plain`, the last, which may name those \
+     before it",
+);
+pub(super) const READER_SCHEMA: Key = Key::new(
+    "format",
+    "reader_schema",
+    Text("a path to a schema, or a list of them"),
+    Rule("the writer's schema"),
+    "for avro, what records are taken for, whoever wrote them: the last, which may name those before it",
+);
+pub(super) const DESCRIPTOR: Key = Key::new(
+    "format",
+    "descriptor",
+    Text("a path to what `protoc --include_imports -o` wrote, or to a `.proto` that imports no other file"),
+    Rule("the registry's"),
+    "for protobuf, what records are written by",
+);
+pub(super) const MESSAGE: Key = Key::new(
+    "format",
+    "message",
+    Text("a message's full name, such as `shop.Order`"),
+    Rule("the one that the record names"),
+    "for protobuf, what a record is; needed with `descriptor`",
 );
 pub(super) const START: Key = Key::new(
     "source",
@@ -212,6 +250,39 @@ pub(super) const AHEAD: Key = Key::new(
     Duration(0, 3650 * DAY),
     Value("1d"),
     "an event time further ahead of now makes a reject",
+);
+
+pub(super) const REGISTRY_URL: Key = Key::new(
+    "registry",
+    "url",
+    Text("`http://…` or `https://…`, or a list of them"),
+    Rule("no registry"),
+    "schema registry with Confluent's API; of several URLs, those after the first are asked when it does not answer",
+);
+pub(super) const REGISTRY_USER: Key =
+    Key::new("registry", "user", Text("a name"), Rule("none"), "for basic authentication");
+pub(super) const REGISTRY_PASSWORD: Key = Key::new(
+    "registry",
+    "password",
+    Text("a password, best as a variable: `${REGISTRY_PASSWORD}`"),
+    Rule("none"),
+    "for basic authentication; never shown",
+);
+pub(super) const REGISTRY_CA: Key = Key::new(
+    "registry",
+    "ca",
+    Text("a path to certificates in PEM"),
+    Rule("the system's"),
+    "authorities that are trusted for `https://`, in place of the system's",
+);
+pub(super) const REGISTRY_TIMEOUT: Key =
+    Key::new("registry", "timeout", Duration(100, HOUR), Value("10s"), "one answer; it is asked for again");
+pub(super) const SCHEMAS_MAX: Key = Key::new(
+    "registry",
+    "schemas_max",
+    Count(1, 100_000),
+    Value("1_000"),
+    "schemas held in memory; beyond, the one not wanted for longest is forgotten and asked for again",
 );
 
 pub(super) const MODEL_PATH: Key = Key::new(
@@ -368,6 +439,53 @@ pub(super) const CPU_THREADS: Key = Key::new(
 );
 pub(super) const CPU_THREADS_MAX: usize = 1024;
 
+pub(super) const RESULTS_TOPIC: Key = Key::new(
+    "results",
+    "topic",
+    Text("a topic name, perhaps with `{topic}` in it"),
+    Rule("off"),
+    "topic that scored records are sent to once they are in the lake, each at least once",
+);
+pub(super) const RESULTS_FORMAT: Key =
+    Key::new("results", "format", Choice(&words(&RESULT_FORMATS)), Value("json"), "how a result is written");
+pub(super) const WHERE: Key = Key::new(
+    "results",
+    "where",
+    Text("a condition such as `prediction = \"fraud\" and confidence >= 0.9`"),
+    Rule("all are sent"),
+    "which scored records are sent",
+);
+
+pub(super) const REJECTED_TOPIC: Key = Key::new(
+    "rejected",
+    "topic",
+    Text("a topic name, perhaps with `{topic}` in it, such as `{topic}.rejected`"),
+    Rule("off"),
+    "topic that rejects are sent to once they are in the lake, byte for byte, each at least once",
+);
+
+pub(super) const POSTGRES_URL: Key = Key::new(
+    "postgres",
+    "url",
+    Text("`postgres://user:password@host/database`, by a variable such as `${ALLUVIUM_POSTGRES_URL}`"),
+    Rule("off"),
+    "database that gets every scored row once",
+);
+pub(super) const TABLE: Key = Key::new(
+    "postgres",
+    "table",
+    Text("a name, perhaps `schema.name`, perhaps with `{dataset}` in it"),
+    Value("{dataset}"),
+    "table of the rows; it is made if it is not there",
+);
+pub(super) const CA: Key = Key::new(
+    "postgres",
+    "ca",
+    Text("a file of certificates (PEM)"),
+    Rule("the system's, where `sslmode` asks for any"),
+    "what the server's certificate must be signed by",
+);
+
 pub(super) const LISTEN: Key = Key::new(
     "metrics",
     "listen",
@@ -395,6 +513,11 @@ pub const KEYS: &[Key] = &[
     COLUMNS,
     DELIMITER,
     NULLS,
+    ENCODING,
+    SCHEMA,
+    READER_SCHEMA,
+    DESCRIPTOR,
+    MESSAGE,
     NAME,
     TYPE,
     NULLABLE,
@@ -403,6 +526,12 @@ pub const KEYS: &[Key] = &[
     EVENT_FIELD,
     EARLIEST,
     AHEAD,
+    REGISTRY_URL,
+    REGISTRY_USER,
+    REGISTRY_PASSWORD,
+    REGISTRY_CA,
+    REGISTRY_TIMEOUT,
+    SCHEMAS_MAX,
     MODEL_PATH,
     VERSION,
     BACKEND,
@@ -429,27 +558,55 @@ pub const KEYS: &[Key] = &[
     PARTITIONS_REFRESH,
     SEGMENT_HOURS,
     CPU_THREADS,
+    RESULTS_TOPIC,
+    RESULTS_FORMAT,
+    WHERE,
+    REJECTED_TOPIC,
+    POSTGRES_URL,
+    TABLE,
+    CA,
     LISTEN,
 ];
 
 /// The table that is written once for each column.
 pub(super) const FIELDS: &str = "fields";
 
-pub(super) const FORMATS: [(&str, FormatName); 3] =
-    [("json", FormatName::Json), ("csv", FormatName::Csv), ("raw", FormatName::Raw)];
+pub(super) const FORMATS: [(&str, FormatName); 5] = [
+    ("json", FormatName::Json),
+    ("csv", FormatName::Csv),
+    ("avro", FormatName::Avro),
+    ("protobuf", FormatName::Protobuf),
+    ("raw", FormatName::Raw),
+];
 
 pub(super) const ENVELOPES: [(&str, Envelope); 2] = [("none", Envelope::None), ("debezium", Envelope::Debezium)];
+
+pub(super) const ENCODINGS: [(&str, Encoding); 3] =
+    [("registry", Encoding::Registry), ("single-object", Encoding::SingleObject), ("plain", Encoding::Plain)];
+
+/// What tells the schema that a record was written by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Registry,
+    SingleObject,
+    Plain,
+}
 
 /// What is written; the format's settings are read by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FormatName {
     Json,
     Csv,
+    Avro,
+    Protobuf,
     Raw,
 }
 
 /// Keys that stood elsewhere in earlier releases: their table, their name, and where they went.
 pub(super) const MOVED: [(&str, &str, &str); 1] = [("source", "format", "write it as type under [format]")];
+
+pub(super) const RESULT_FORMATS: [(&str, ResultFormat); 2] =
+    [("json", ResultFormat::Json), ("avro", ResultFormat::Avro)];
 
 pub(super) const GROUP_PROTOCOLS: [(&str, GroupProtocol); 2] =
     [("classic", GroupProtocol::Classic), ("consumer", GroupProtocol::Consumer)];

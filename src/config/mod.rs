@@ -17,10 +17,13 @@ use toml::de::DeTable;
 
 use crate::pipeline::Settings;
 
+mod by_schema;
 mod fields;
 mod format;
 mod keys;
+mod outlets;
 mod reader;
+mod registry;
 mod section;
 mod sections;
 mod source;

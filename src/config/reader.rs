@@ -44,6 +44,11 @@ impl<'a> Reader<'a> {
         self.faults.push(Fault::at(self.text, at, message.into(), hint));
     }
 
+    /// The file's own text there.
+    pub(super) fn raw(&self, span: std::ops::Range<usize>) -> Option<&'a str> {
+        self.text.get(span)
+    }
+
     /// A table that is written once. Its absence is a fault if one of its keys is required.
     pub(super) fn section(&mut self, name: &'static str) -> Section<'_, 'a> {
         if let Some(value) = self.root.get(name) {

@@ -99,6 +99,17 @@ impl<'r, 'a> Section<'r, 'a> {
         self.reader.note(at, refusal.reason.unwrap_or_default(), refusal.hint);
     }
 
+    /// Notes a fault inside the key's text, so many bytes from its begin.
+    pub(super) fn note_inside(&mut self, key: &Key, at: usize, refusal: Refusal) {
+        let Some(value) = self.get(key) else { return };
+        let start = value.span().start;
+        let place = value.get_ref().as_str().and_then(|text| {
+            let raw = self.reader.raw(value.span())?;
+            Some(start + inside(raw, text, at)?)
+        });
+        self.reader.note(place.unwrap_or(start), refusal.reason.unwrap_or_default(), refusal.hint);
+    }
+
     /// As [`Self::note`], in place of a value.
     pub(super) fn refuse<T>(&mut self, key: &Key, refusal: Refusal) -> Option<T> {
         self.note(key, refusal);
@@ -172,5 +183,34 @@ impl<'r, 'a> Section<'r, 'a> {
 
     fn key_names(&self) -> impl Iterator<Item = &'static str> + use<> {
         keys_of(self.name).map(|key| key.name)
+    }
+}
+
+/// Where a byte of `text` stands in `raw`, which is the text as TOML writes it; `None` where that can't be told.
+fn inside(raw: &str, text: &str, at: usize) -> Option<usize> {
+    let quotes = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quotes| raw.starts_with(quotes))?;
+    let mut rest = raw.get(quotes.len()..)?;
+    for c in text.get(..at)?.chars() {
+        if let Some(escaped) = rest.strip_prefix('\\').filter(|_| quotes.starts_with('"')) {
+            // Longer ones, such as \u00e9, are not worth the counting.
+            let one = escaped.chars().next().filter(|one| "btnfr\"\\e".contains(*one))?;
+            rest = escaped.get(one.len_utf8()..)?;
+        } else {
+            rest = rest.strip_prefix(c)?;
+        }
+    }
+    Some(raw.len() - rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_a_text_is_found_in_what_was_written() {
+        assert_eq!(inside("'a = 1'", "a = 1", 2), Some(3));
+        assert_eq!(inside("\"a = \\\"x\\\" !\"", "a = \"x\" !", 8), Some(11));
+        assert_eq!(inside("'''a'''", "a", 1), Some(4));
+        assert_eq!(inside("\"\\u0061!\"", "a!", 1), None);
     }
 }

@@ -6,8 +6,9 @@
 use std::{net::SocketAddr, thread, time::Duration};
 
 use super::{
-    fields, format, keys,
+    fields, format, keys, outlets,
     reader::Reader,
+    registry::registry,
     section::Section,
     source::{Topics, source},
     value::{self, Given, Refusal, quoted},
@@ -25,13 +26,16 @@ use crate::{
 pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let (source, topics, sharing) = source(&mut reader.section("source"));
     let fields = fields::declared(reader);
+    let registry = registry(&mut reader.section("registry"));
+    let has_registry = registry.as_ref().is_none_or(Option::is_some);
     let event_time = fields::event_time(&mut reader.section("event_time"), &fields);
     let (model, model_refresh) = model(&mut reader.section("model"));
     let limits = limits(&mut reader.section("limits"));
-    let format = format::format(&mut reader.section("format"), &fields, limits.segment_hours_max);
+    let format = format::format(&mut reader.section("format"), &fields, limits.segment_hours_max, has_registry);
     let (lake, flows) = lake(&mut reader.section("lake"), limits.segment_hours_max, &topics);
     let rejects = rejected(&mut reader.section("rejected"));
     let metrics = reader.section("metrics").read_or(&keys::LISTEN, None, |given| address(given).map(Some));
+    let outlets = outlets::outlets(reader, &fields, flows.as_ref(), limits.broker);
 
     let (event_time, window) = event_time?;
     let fields = fields.into_iter().map(|declared| declared.field).collect::<Option<_>>()?;
@@ -47,11 +51,13 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
             window,
             record_bytes_max: limits.record_bytes_max?,
         },
+        registry: registry?,
         model: model?,
         model_refresh: model_refresh?,
         lake: lake?,
         limits: limits.lanes?,
         rejects: rejects?,
+        outlets: outlets?,
         metrics: metrics?,
     })
 }

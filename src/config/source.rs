@@ -87,7 +87,7 @@ fn without_twins(table: &mut Section<'_, '_>, topics: Vec<TopicPattern>) -> Opti
     }
 }
 
-fn is_topic(name: &str) -> bool {
+pub(super) fn is_topic(name: &str) -> bool {
     is_name(name) && !matches!(name, "." | "..")
 }
 

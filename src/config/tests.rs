@@ -7,12 +7,19 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     broker::{BrokerLimits, GroupProtocol, GroupSettings, SourceSettings, Start},
-    decode::{CsvSettings, DecodeSettings, Envelope, EventTime, EventWindow, Format, JsonSettings, Lines},
+    decode::{
+        AvroEncoding, CsvSettings, DecodeSettings, Envelope, EventTime, EventWindow, Format, JsonSettings, Lines,
+    },
     lake::{Compression, LakeSettings, PartitionBy, Roll},
     lane::{Limits, Percentage, RejectLimit},
     model::{Backend, ModelSettings},
+    outlet::{
+        Condition, Known, OutletSettings, PostgresSettings, RejectedSettings, ResultFormat, ResultsSettings, TableName,
+        TopicName,
+    },
     pipeline::{Flow, Flows, Naming, Sharing, TopicPattern},
     record::{Field, FieldKind, TimestampFormat},
+    registry::{RegistrySettings, Secret},
 };
 
 const SOURCE: &str = "[source]\nbrokers = \"localhost:9092\"\ntopic = \"iris\"\n";
@@ -25,6 +32,10 @@ const FULL: &str = include_str!("testdata/full.toml");
 const GROUP: &str = include_str!("testdata/group.toml");
 /// What is for another format.
 const CSV: &str = include_str!("testdata/csv.toml");
+const AVRO: &str = "[format]\ntype = \"avro\"\nencoding = \"plain\"\nschema = \"src/config/testdata/flower.avsc\"\n\
+     reader_schema = [\"src/config/testdata/flower.avsc\"]\nenvelope = \"debezium\"\n";
+const PROTOBUF: &str = "[format]\ntype = \"protobuf\"\nencoding = \"plain\"\ndescriptor = \"src/config/testdata/flower.proto\"\n\
+     message = \"lab.Flower\"\n";
 const IRIS: &str = include_str!("../../pipelines/iris.toml");
 
 fn minimal() -> String {
@@ -78,6 +89,7 @@ fn a_minimal_file_gets_the_documented_defaults() {
             window: EventWindow { earliest_ms: 946_684_800_000, ahead_ms: 86_400_000 },
             record_bytes_max: 1 << 20,
         },
+        registry: None,
         model: ModelSettings { url: "models/iris".into(), version: None, backend: Backend::NdArray },
         model_refresh: Duration::from_secs(30),
         lake: LakeSettings {
@@ -96,9 +108,29 @@ fn a_minimal_file_gets_the_documented_defaults() {
             cpu_threads: cores,
         },
         rejects: None,
+        outlets: OutletSettings::default(),
         metrics: None,
     };
     assert_eq!(parse(&minimal(), unset), Ok(wanted));
+}
+
+#[test]
+fn a_registry_is_told_in_full_and_its_password_is_never_shown() {
+    let of = |lines: &str| faults_of(&format!("[registry]\n{lines}"));
+    assert_eq!(of("user = \"me\""), ["1:1: missing key \"url\" in [registry]"]);
+    assert_eq!(of("url = \"http://a\"\npassword = \"geheim\""), ["3:12: password needs user beside it"]);
+    assert_eq!(
+        of("url = \"http://a\"\nuser = \"me\"\npassword = 4711"),
+        ["4:12: password takes a password, best as a variable: `${REGISTRY_PASSWORD}`"]
+    );
+    let faults = of("url = \"https://me:geheim@a:8081\"");
+    assert_eq!(faults, ["2:7: url holds a user; write user and password as keys of their own"]);
+    let faults = of("url = \"a:8081\"");
+    assert_eq!(faults, ["2:7: url begins with neither http:// nor https://"]);
+    let faults = of("url = \"http://a/?b\"");
+    assert_eq!(faults, ["2:7: url is not one of a schema registry; such as https://registry.example.com:8081"]);
+    let sound = format!("{}[registry]\nurl = \"http://a\"\nuser = \"me\"\npassword = \"geheim\"\n", minimal());
+    assert!(!format!("{:?}", parse(&sound, unset).unwrap()).contains("geheim"));
 }
 
 #[test]
@@ -106,7 +138,7 @@ fn every_key_reaches_its_setting() {
     for key in KEYS {
         let written = |line: &&str| line.split_once(" = ").is_some_and(|(name, _)| name == key.name);
         assert!(
-            FULL.lines().chain(GROUP.lines()).chain(CSV.lines()).any(|line| written(&line)),
+            [FULL, GROUP, CSV, AVRO, PROTOBUF].iter().flat_map(|text| text.lines()).any(|line| written(&line)),
             "{} is missing",
             key.name
         );
@@ -118,6 +150,8 @@ fn every_key_reaches_its_setting() {
         nullable,
         path: path.iter().map(ToString::to_string).collect(),
     };
+    let label = [field("label", FieldKind::String, true, &[])];
+    let condition = Condition::parse("label = 'x' or confidence > 0.5", Known { fields: &label }).unwrap();
     let wanted = Settings {
         source: SourceSettings {
             brokers: vec!["one:9092".into(), "[::1]:9093".into()],
@@ -142,6 +176,14 @@ fn every_key_reaches_its_setting() {
             window: EventWindow { earliest_ms: 0, ahead_ms: 3_600_000 },
             record_bytes_max: 2048,
         },
+        registry: Some(RegistrySettings {
+            urls: vec!["https://one:8081/apis/ccompat/v7".into(), "https://two:8081".into()],
+            user: Some("reader".into()),
+            password: Some(Secret::new("secret")),
+            ca: Some("ca.pem".into()),
+            timeout: seconds(7),
+            schemas_max: 12,
+        }),
         model: ModelSettings { url: "models/other".into(), version: Some(3), backend: Backend::Flex },
         model_refresh: seconds(6),
         lake: LakeSettings {
@@ -160,6 +202,21 @@ fn every_key_reaches_its_setting() {
             cpu_threads: 4,
         },
         rejects: Some(RejectLimit { above: Percentage(1_250), window: seconds(120), records_min: 500 }),
+        outlets: OutletSettings {
+            results: Some(ResultsSettings {
+                topic: TopicName::new("alerts"),
+                format: ResultFormat::Avro,
+                condition: Some(condition),
+            }),
+            rejected: Some(RejectedSettings { topic: TopicName::new("{topic}.rejected") }),
+            postgres: Some(PostgresSettings {
+                url: Secret::new("postgres://u:p@h/d"),
+                table: TableName::new("s.{dataset}").unwrap(),
+                ca: Some("ca.pem".into()),
+                connect_timeout: seconds(1),
+                answer_timeout: seconds(2),
+            }),
+        },
         metrics: Some(([127, 0, 0, 1], 9184).into()),
     };
     assert_eq!(parse(FULL, unset), Ok(wanted));
@@ -391,7 +448,7 @@ fn a_bad_unit_is_told_with_the_right_ones() {
 #[test]
 fn a_word_that_is_no_choice_is_told_with_the_choices() {
     assert_faults(&[
-        ("[format]", "type = \"xml\"", "type takes `json`, `csv` or `raw`, not \"xml\""),
+        ("[format]", "type = \"xml\"", "type takes `json`, `csv`, `avro`, `protobuf` or `raw`, not \"xml\""),
         (
             "[source]",
             "start = \"late\"",
@@ -445,7 +502,11 @@ fn a_format_s_keys_and_its_fields_must_agree() {
     let cases: [(&str, &str, &[&str]); 12] = [
         ("json", "delimiter = \";\"", &["3:13: delimiter is for csv; set type, or leave this out"]),
         ("raw", "lines = true", &["3:9: lines is for json and csv; set type, or leave this out"]),
-        ("csv", "envelope = \"debezium\"", &["3:12: envelope is for json; set type, or leave this out"]),
+        (
+            "csv",
+            "envelope = \"debezium\"",
+            &["3:12: envelope is for json and avro and protobuf; set type, or leave this out"],
+        ),
         ("csv", "delimiter = \"||\"", &[&format!("3:13: {delimiter} \"||\"")]),
         ("csv", "delimiter = \"a\"", &[&format!("3:13: {delimiter} \"a\"")]),
         ("csv", "delimiter = \" \"", &[&format!("3:13: {delimiter} \" \"")]),
@@ -472,6 +533,64 @@ fn a_format_s_keys_and_its_fields_must_agree() {
     }
     let unnamed = "2:8: field \"id\" has a path, and csv has no names; name them all, in order, with columns";
     assert_eq!(faults_of(&format!("[format]\ntype = \"csv\"\n{path}")), [unnamed]);
+}
+
+#[test]
+fn formats_by_schema_are_read_with_their_files() {
+    let decode = |format: &str| parse(&[SOURCE, FIELD, MODEL, LAKE, format].concat(), unset).unwrap().decode.format;
+    let Format::Avro(avro) = decode(AVRO) else { panic!("it is Avro") };
+    assert!(matches!(avro.encoding, AvroEncoding::Plain(_)) && avro.reader.is_some());
+    assert_eq!(avro.envelope, Envelope::Debezium);
+    let Format::Protobuf(protobuf) = decode(PROTOBUF) else { panic!("it is Protobuf") };
+    assert!(!protobuf.framed && protobuf.schema.is_some());
+    let registry = "[registry]\nurl = \"http://a\"\n[format]\ntype = \"protobuf\"\n";
+    let Format::Protobuf(protobuf) = decode(registry) else { panic!("it is Protobuf") };
+    assert!(protobuf.framed && protobuf.schema.is_none());
+}
+
+#[test]
+fn keys_of_formats_by_schema_must_agree() {
+    let file = "\"src/config/testdata/flower.avsc\"";
+    let proto = "\"src/config/testdata/flower.proto\"";
+    let no_registry = |file: &str| {
+        format!(
+            "2:8: where the schemas are is not told; write [registry] with its url, or {file} with a file and \
+             encoding = \"plain\""
+        )
+    };
+    for (format, lines, told) in [
+        ("avro", "", no_registry("schema")),
+        ("protobuf", "", no_registry("descriptor")),
+        ("json", "encoding = \"plain\"", "3:12: encoding is for avro and protobuf; set type, or leave this out".into()),
+        (
+            "protobuf",
+            &format!("encoding = \"single-object\"\nmessage = \"M\"\ndescriptor = {proto}"),
+            "3:12: single-object is for avro only".into(),
+        ),
+        ("avro", "encoding = \"plain\"", "3:12: this encoding needs schema beside it".into()),
+        ("protobuf", "encoding = \"plain\"", "3:12: this encoding needs descriptor beside it".into()),
+        (
+            "avro",
+            &format!("schema = {file}"),
+            "3:10: schema is not used where records name their schema in a registry; leave it out, or set encoding"
+                .into(),
+        ),
+        ("protobuf", &format!("descriptor = {proto}"), "3:14: descriptor needs message beside it".into()),
+        (
+            "protobuf",
+            &format!("descriptor = {proto}\nmessage = \"lab.Tree\""),
+            "3:14: it has no message \"lab.Tree\"".into(),
+        ),
+        (
+            "avro",
+            "encoding = \"plain\"\nschema = \"Cargo.toml\"",
+            "4:10: not a schema in Avro: not JSON: expected value at line 1 column 2".into(),
+        ),
+    ] {
+        assert_eq!(faults_of(&format!("[format]\ntype = \"{format}\"\n{lines}")), [told], "{format} {lines}");
+    }
+    let missing = faults_of("[format]\ntype = \"avro\"\nencoding = \"plain\"\nschema = \"no/such.avsc\"");
+    assert!(missing[0].starts_with("4:10: can't read the schema \"no/such.avsc\": "), "{missing:?}");
 }
 
 #[test]
@@ -557,6 +676,59 @@ fn limits_that_can_not_work_together_are_told() {
             "5:15: fetch_bytes must not be larger than memory, or no fetch ever fits",
         ]
     );
+}
+
+#[test]
+fn outlets_and_the_rest_of_the_file_go_together_or_not() {
+    let faults = |text: &str| faults_with(&format!("{}{text}", minimal()), unset);
+    let line = minimal().lines().count() + 2;
+    let one = |text: &str, column: usize, told: &str| {
+        let faults = faults(text);
+        assert!(faults.len() == 1 && faults[0].starts_with(&format!("{line}:{column}: {told}")), "{text}: {faults:?}");
+    };
+    one("[results]\ntopic = \"iris\"\n", 9, "topic \"iris\" is read by this pipeline");
+    one("[results]\ntopic = \"a b\"\n", 9, "topic takes a topic name");
+    one("[results]\nformat = \"avro\"\n", 10, "[results] has no topic");
+    one(
+        "[results]\nwhere = 'confidense > 1'\ntopic = \"a\"\n",
+        10,
+        "where: there is no column \"confidense\"; did you",
+    );
+    one(
+        "[results]\nwhere = \"prediction = \\\"a\\\" x\"\ntopic = \"a\"\n",
+        28,
+        "where: `and` or `or` is missing before `x`",
+    );
+    one("[postgres]\ntable = \"t\"\n", 9, "[postgres] has no url");
+    one("[postgres]\ntable = \"a.b.c\"\nurl = \"postgres://u@h/d\"\n", 9, "table takes a name");
+    one("[postgres]\nurl = \"postgres://u:s3cret@h:x/d\"\n", 7, "url is no URL of a PostgreSQL server");
+    let twice = faults("[results]\ntopic = \"a\"\n[rejected]\ntopic = \"a\"\n");
+    assert!(twice.len() == 1 && twice[0].contains("need topics of their own"), "{twice:?}");
+}
+
+#[test]
+fn the_password_of_a_url_is_in_no_fault_and_no_debug_output() {
+    let with = |url: &str| format!("{}[postgres]\nurl = \"{url}\"\n", minimal());
+    for url in ["postgres://u:s3cret@h:x/d", "mysql://u:s3cret@h/d", "s3cret"] {
+        let faults = faults_with(&with(url), unset);
+        assert!(!faults.concat().contains("s3cret"), "{faults:?}");
+    }
+    let settings = parse(&with("postgres://u:s3cret@h/d"), unset).unwrap();
+    assert!(!format!("{settings:?}").contains("s3cret"));
+}
+
+#[test]
+fn topics_that_are_patterns_never_read_what_an_outlet_writes() {
+    let many = |topics: &str, more: &str| {
+        let source = SOURCE.replace("topic = \"iris\"", &format!("topics = \"{topics}\""));
+        let lake = LAKE.replace("dataset = \"iris\"\n", "");
+        parse(&[&source, FIELD, MODEL, &lake, more].concat(), unset)
+    };
+    let told = |topics: &str, more: &str| many(topics, more).unwrap_err()[0].message.clone();
+    assert!(told("cards-*", "[results]\ntopic = \"{topic}.alerts\"\n").contains("would be read again for ever"));
+    assert!(told("a, b", "[rejected]\ntopic = \"b\"\n").contains("topic \"b\" is read"));
+    assert!(told("a, b", "[postgres]\nurl = \"postgres://u@h/d\"\ntable = \"t\"\n").contains("must hold {dataset}"));
+    assert!(many("a, b", "[results]\ntopic = \"{topic}.alerts\"\n[postgres]\nurl = \"postgres://u@h/d\"\n").is_ok());
 }
 
 #[test]

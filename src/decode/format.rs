@@ -1,13 +1,15 @@
 //! How records' values are written. Owns: what there is to set for each format. Does not own: reading them, which is a
 //! module a format.
 
-use super::Lines;
+use super::{Lines, avro::AvroSettings, protobuf::ProtobufSettings};
 
 /// The format of a topic's records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
     Json(JsonSettings),
     Csv(CsvSettings),
+    Avro(AvroSettings),
+    Protobuf(ProtobufSettings),
     /// The value as it is, as the one declared field.
     Raw,
 }
@@ -45,13 +47,15 @@ impl Format {
         match self {
             Self::Json(json) => json.lines,
             Self::Csv(csv) => csv.lines,
-            Self::Raw => None,
+            Self::Avro(_) | Self::Protobuf(_) | Self::Raw => None,
         }
     }
 
     pub(super) fn envelope(&self) -> Envelope {
         match self {
             Self::Json(json) => json.envelope,
+            Self::Avro(avro) => avro.envelope,
+            Self::Protobuf(protobuf) => protobuf.envelope,
             Self::Csv(_) | Self::Raw => Envelope::None,
         }
     }

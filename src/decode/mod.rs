@@ -6,40 +6,54 @@
 //! fit their fields (`value`); only a record in which all of them fit is appended to the columns, so that a reject leaves
 //! nothing behind.
 
+use std::collections::BTreeSet;
+
 use arrow::{datatypes::SchemaRef, error::ArrowError};
 
 use self::{
+    avro::Avro,
     csv::{Csv, CsvReader},
     event::Events,
     growing::Growing,
     json::{Json, JsonReader},
     plan::Plan,
+    protobuf::Protobuf,
     raw::RawReader,
     refusal::Refusal,
+    schemas::Lesson,
     slot::Slot,
 };
 pub use self::{
+    avro::{AvroEncoding, AvroSchema, AvroSettings},
+    described::{Described, describe},
     event::{EventTime, EventWindow},
     format::{CsvSettings, Envelope, Format, JsonSettings},
     lines::Lines,
-    schemas::Schemas,
+    protobuf::{ProtobufSchema, ProtobufSettings},
+    schemas::{Learnt, Schemas},
 };
-use crate::record::{Decoded, Field, Record};
+use crate::record::{Decoded, Field, Record, Schema, SchemaKind};
 
+mod avro;
 mod columns;
+mod confluent;
 mod csv;
 mod debezium;
+mod decimal;
+mod described;
 mod event;
 mod format;
 mod growing;
 mod json;
 mod lines;
 mod plan;
+mod protobuf;
 mod raw;
 mod refusal;
 mod schemas;
 mod shape;
 mod slot;
+mod target;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -86,6 +100,8 @@ pub struct Decoder {
 enum Form {
     Json(Json),
     Csv(Csv),
+    Avro(Avro),
+    Protobuf(Protobuf),
     Raw,
 }
 
@@ -110,6 +126,8 @@ impl Decoder {
         let form = match &settings.format {
             Format::Json(_) => Form::Json(Json::new(&plan)),
             Format::Csv(csv) => Form::Csv(Csv::new(csv, &settings.fields)),
+            Format::Avro(settings) => Form::Avro(Avro::new(&plan, settings)),
+            Format::Protobuf(settings) => Form::Protobuf(Protobuf::new(&plan, settings)),
             Format::Raw => Form::Raw,
         };
         Self {
@@ -141,12 +159,52 @@ impl Decoder {
     }
 
     /// Every record ends up either in the rows, in the rejects or in what is filtered, all in the order of the batch.
-    pub fn decode_with(&self, records: &[Record], _known: &Schemas, now_ms: i64) -> Result<Decoded, DecodeError> {
+    pub fn decode_with(&self, records: &[Record], known: &Schemas, now_ms: i64) -> Result<Decoded, DecodeError> {
         match &self.form {
             Form::Json(json) => self.batch(JsonReader::new(json, &self.plan), records, now_ms),
             Form::Csv(csv) => self.batch(CsvReader::new(csv, &self.plan), records, now_ms),
+            Form::Avro(avro) => self.batch(avro.reader(&self.plan, known), records, now_ms),
+            Form::Protobuf(protobuf) => self.batch(protobuf.reader(&self.plan, known), records, now_ms),
             Form::Raw => self.batch(RawReader::new(&self.plan), records, now_ms),
         }
+    }
+
+    /// The ids of the schemas without which some of these records can't be read, each once; few formats have any.
+    #[must_use]
+    pub fn wanted(&self, records: &[Record]) -> BTreeSet<u32> {
+        let mut wanted = BTreeSet::new();
+        if !self.asks_a_registry() {
+            return wanted;
+        }
+        let mut last = None;
+        let values = records.iter().filter_map(|record| record.value.as_deref());
+        for (id, _) in values.filter(|value| value.len() <= self.record_bytes_max).filter_map(confluent::split) {
+            if last.replace(id) != Some(id) {
+                wanted.insert(id);
+            }
+        }
+        wanted
+    }
+
+    /// Whether records name their schemas by ids that a registry knows.
+    #[must_use]
+    pub fn asks_a_registry(&self) -> bool {
+        match &self.form {
+            Form::Avro(avro) => avro.asks_a_registry(),
+            Form::Protobuf(protobuf) => protobuf.asks_a_registry(),
+            Form::Json(_) | Form::Csv(_) | Form::Raw => false,
+        }
+    }
+
+    /// Works a schema out for the declared fields. What can't be used is known for that, and its records are rejects.
+    #[must_use]
+    pub fn learn(&self, schema: &Schema) -> Learnt {
+        let unusable = || Lesson::Unusable(format!("it is {}", schema.kind));
+        Learnt(match (&self.form, schema.kind) {
+            (Form::Avro(avro), SchemaKind::Avro) => avro.learn(schema),
+            (Form::Protobuf(protobuf), SchemaKind::Protobuf) => protobuf.learn(schema),
+            (Form::Avro(_) | Form::Protobuf(_) | Form::Json(_) | Form::Csv(_) | Form::Raw, _) => unusable(),
+        })
     }
 
     fn batch<'a>(

@@ -39,6 +39,18 @@ impl Plan {
         Self { fields: fields.iter().enumerate().map(planned).collect(), envelope, paths }
     }
 
+    /// For paths with dots, whatever they hold.
+    #[cfg(test)]
+    pub(super) fn of_paths(paths: &[&str]) -> Self {
+        let field = |path: &&str| Field {
+            name: (*path).to_owned(),
+            kind: FieldKind::String,
+            nullable: true,
+            path: path.split('.').map(str::to_owned).collect(),
+        };
+        Self::new(&paths.iter().map(field).collect::<Vec<_>>(), EventTime::Broker, Envelope::None)
+    }
+
     /// How many slots a record's values take.
     pub(super) fn slots(&self) -> usize {
         match self.envelope {

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, str::Utf8Error};
 
 use chrono::{DateTime, SecondsFormat};
 
-use super::{plan::Planned, slot::Slot, value::Fault};
+use super::{decimal, plan::Planned, slot::Slot, value::Fault};
 use crate::record::{FieldKind, Reason, TimestampFormat};
 
 /// However long paths and values are; a longer detail is cut.
@@ -132,6 +132,13 @@ impl fmt::Display for Slot<'_> {
             Self::Float(value) => write!(f, "{value:?}"),
             Self::Text(text) => write!(f, "the text {:?}{}", excerpt(text), ellipsis(text)),
             Self::NotFinite(written) => write!(f, "{}{}", excerpt(written), ellipsis(written)),
+            Self::Bytes(bytes) => write!(f, "{} bytes that are no text", bytes.len()),
+            Self::Decimal(bytes, scale) => match decimal::text(bytes, *scale) {
+                Some(text) => f.write_str(&text),
+                None => f.write_str("a decimal of more than 38 digits"),
+            },
+            Self::Days(days) => write!(f, "a date, {days} days since 1970,"),
+            Self::Instant(time, unit) => write!(f, "an instant, {time} {unit} since 1970,"),
             Self::Array => f.write_str("an array"),
             Self::Object => f.write_str("an object"),
             Self::NoObject => f.write_str("what lies in something other than an object"),

@@ -60,6 +60,17 @@ impl Node {
         &mut self.members[at].node
     }
 
+    /// The member of this name; `None` if no field is there or below.
+    pub(super) fn get(&self, name: &str) -> Option<&Self> {
+        let at = self.members.binary_search_by(|member| member.name.as_str().cmp(name)).ok()?;
+        self.members.get(at).map(|member| &member.node)
+    }
+
+    /// All members that lead to a field, by name.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&str, &Self)> {
+        self.members.iter().map(|member| (member.name.as_str(), &member.node))
+    }
+
     /// The member of this name, expected where it stood last time; `None` if no field is there or below.
     #[inline]
     pub(super) fn member(&self, name: &str, place: usize, order: &mut MemberOrder) -> Option<&Self> {

@@ -1,9 +1,10 @@
 //! Whether a value suits its field, and what it is as one. Pure.
 
-use std::ops::RangeInclusive;
+use std::{borrow::Cow, ops::RangeInclusive};
 
 use super::{
-    slot::Slot,
+    decimal,
+    slot::{Slot, Unit},
     time::{date_days, rfc3339_micros},
 };
 use crate::record::{FieldKind, Reason, TimestampFormat};
@@ -45,11 +46,13 @@ pub(super) fn settle(slot: &mut Slot<'_>, kind: FieldKind, required: bool) -> Re
         FieldKind::Int64 => Slot::Int(whole(slot, &(i64::MIN..=i64::MAX))?),
         FieldKind::Float32 => Slot::Float(single(slot)?),
         FieldKind::Float64 => Slot::Float(float(slot)?),
+        FieldKind::Timestamp(format) if matches!(slot, Slot::Instant(..)) => Slot::Int(instant(slot, format)?),
         FieldKind::Timestamp(TimestampFormat::Rfc3339) => Slot::Int(parsed(slot, rfc3339_micros)?),
         FieldKind::Timestamp(format) => Slot::Int(epoch(slot, format)?),
-        FieldKind::Date => Slot::Int(parsed(slot, date_days)?),
+        FieldKind::Date => Slot::Int(if let Slot::Days(days) = slot { *days } else { parsed(slot, date_days)? }),
         FieldKind::Bool => return if matches!(slot, Slot::Bool(_)) { Ok(()) } else { Err(misfit(slot)) },
-        FieldKind::String => return if matches!(slot, Slot::Text(_)) { Ok(()) } else { Err(misfit(slot)) },
+        FieldKind::String if matches!(slot, Slot::Text(_)) => return Ok(()),
+        FieldKind::String => Slot::Text(text(slot)?),
     };
     Ok(())
 }
@@ -68,6 +71,11 @@ fn whole(slot: &Slot<'_>, range: &RangeInclusive<i64>) -> Result<i64, Fault> {
         Slot::Huge(_) => return Err(Fault::OutOfRange),
         Slot::Float(value) if value.abs() >= EXACT_END => return Err(Fault::OutOfRange),
         Slot::Float(value) if value.fract() == 0.0 => to_i64(*value)?,
+        Slot::Days(value) | Slot::Instant(value, _) => *value,
+        Slot::Decimal(bytes, scale) => {
+            let whole = decimal::whole(bytes, *scale).ok_or_else(|| misfit(slot))?;
+            i64::try_from(whole).map_err(|_| Fault::OutOfRange)?
+        }
         _ => return Err(misfit(slot)),
     };
     if range.contains(&value) { Ok(value) } else { Err(Fault::OutOfRange) }
@@ -80,7 +88,17 @@ fn float(slot: &Slot<'_>) -> Result<f64, Fault> {
         Slot::Float(value) => Ok(*value),
         Slot::Int(value) => Ok(*value as f64),
         Slot::Huge(value) => Ok(*value as f64),
+        Slot::Decimal(bytes, scale) => decimal::float(bytes, *scale).ok_or(Fault::OutOfRange),
         Slot::Text(text) if matches!(&**text, "NaN" | "Infinity" | "-Infinity") => Err(Fault::NotANumber),
+        _ => Err(misfit(slot)),
+    }
+}
+
+/// What is a text in other clothes.
+fn text<'a>(slot: &Slot<'a>) -> Result<Cow<'a, str>, Fault> {
+    match slot {
+        Slot::Bytes(bytes) => str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| Fault::WrongType),
+        Slot::Decimal(bytes, scale) => decimal::text(bytes, *scale).map(Cow::Owned).ok_or(Fault::OutOfRange),
         _ => Err(misfit(slot)),
     }
 }
@@ -111,6 +129,19 @@ fn epoch(slot: &Slot<'_>, format: TimestampFormat) -> Result<i64, Fault> {
         Slot::Float(value) => to_i64((value * f64::from(factor)).round()),
         _ => Err(misfit(slot)),
     }
+}
+
+/// An instant says itself how fine it is told, so that the field's unit only says how fine the column is.
+fn instant(slot: &Slot<'_>, format: TimestampFormat) -> Result<i64, Fault> {
+    let Slot::Instant(time, unit) = slot else { return Err(misfit(slot)) };
+    let nanos = match unit {
+        Unit::Millis => 1_000_000,
+        Unit::Micros => 1_000,
+        Unit::Nanos => 1,
+    };
+    let column = if format == TimestampFormat::Nanoseconds { 1 } else { 1_000 };
+    let time = (i128::from(*time) * nanos).div_euclid(column);
+    i64::try_from(time).map_err(|_| Fault::OutOfRange)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]

@@ -12,14 +12,17 @@ use crate::{
         CsvSettings, DecodeError, DecodeSettings, Decoder, Envelope, EventTime, EventWindow, Format, JsonSettings,
         Lines,
     },
-    record::{Field, FieldKind, Reason, Record},
+    record::{Field, FieldKind, Reason, Record, Schema},
 };
 
+mod by_schema;
 mod csv;
 mod json;
 mod seen;
 
 use seen::Seen;
+
+pub use self::by_schema::{BySchema, infer_by_schema, schemas_named};
 
 /// How the records are written, as far as a person has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub struct Inferred {
     pub members: Vec<Member>,
     /// What is odd about some records, and how many there are of each.
     pub odd: BTreeMap<String, u64>,
+    /// The schemas that the records name, by their ids.
+    pub writers: Vec<(u32, Schema)>,
 }
 
 /// A place in the records where there is something.
@@ -87,12 +92,12 @@ pub fn infer(records: &[Record], guide: &Guide) -> Inferred {
 fn raw(rows: u64) -> Inferred {
     let holds = Holds::Kind(FieldKind::String);
     let text = Member { path: vec!["text".into()], present: rows, nullable: false, holds, note: None };
-    Inferred { format: Format::Raw, rows, members: vec![text], odd: BTreeMap::new() }
+    Inferred { format: Format::Raw, rows, members: vec![text], odd: BTreeMap::new(), writers: vec![] }
 }
 
 impl Inferred {
     fn new(format: Format, rows: u64, seen: &Seen, odd: BTreeMap<String, u64>) -> Self {
-        Self { format, rows, members: seen.members(rows), odd }
+        Self { format, rows, members: seen.members(rows), odd, writers: vec![] }
     }
 
     /// How many of the records would be rejects, by reason, if these were the fields of a pipeline.
@@ -104,8 +109,9 @@ impl Inferred {
             window: EventWindow { earliest_ms: i64::MIN, ahead_ms: i64::MAX },
             record_bytes_max: usize::MAX,
         });
-        let decoded = decoder.decode(records, 0)?;
-        Ok(decoded.rejects.into_iter().fold(BTreeMap::new(), |mut by_reason, reject| {
+        let known = by_schema::learnt(&decoder, &self.writers);
+        let rejects = decoder.decode_with(records, &known, 0)?.rejects;
+        Ok(rejects.into_iter().fold(BTreeMap::new(), |mut by_reason, reject| {
             *by_reason.entry(reject.reason).or_insert(0) += 1;
             by_reason
         }))

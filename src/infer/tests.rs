@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::TimestampFormat;
+use crate::record::{SchemaKind, TimestampFormat};
 
 fn records(values: &[&str]) -> Vec<Record> {
     values.iter().map(|value| Record { value: Some(value.as_bytes().to_vec()), ..Record::default() }).collect()
@@ -173,4 +173,63 @@ proptest! {
             prop_assert!(infer(&records, &guide).rows <= records.len() as u64 * 100);
         }
     }
+}
+
+#[test]
+fn a_schema_says_the_types_and_the_sample_says_the_shares() {
+    let text = r#"{"type":"record","name":"R","fields":[{"name":"id","type":"long"},{"name":"name","type":["null","string"]},
+        {"name":"in","type":["null",{"type":"record","name":"I","fields":[{"name":"at","type":
+        {"type":"long","logicalType":"timestamp-millis"}},{"name":"again","type":["null","I"]}]}]},
+        {"name":"list","type":{"type":"array","items":"int"}},{"name":"either","type":["int","string"]}]}"#;
+    let framed = |body: &[u8]| Record { value: Some([&[0, 0, 0, 0, 7], body].concat()), ..Record::default() };
+    let records = [
+        framed(&[2, 0, 0, 0, 0, 2]),
+        framed(&[4, 2, 2, b'x', 2, 10, 0, 0, 0, 2]),
+        framed(&[6, 0, 2, 10, 0, 0, 0, 2]),
+        framed(&[1]),
+    ];
+    assert_eq!(schemas_named(&records).into_iter().collect::<Vec<_>>(), [7]);
+    let schema = Schema { kind: SchemaKind::Avro, text: text.into(), imports: vec![] };
+    let guide = BySchema { writers: vec![(7, schema)], message: None };
+    let inferred = infer_by_schema(&records, &guide).unwrap();
+    let told: Vec<_> =
+        inferred.members.iter().map(|member| (member.path.join("."), member.present, member.nullable)).collect();
+    let wanted = [
+        ("id", 3, false),
+        ("name", 1, true),
+        ("in.at", 2, true),
+        ("in.again", 0, true),
+        ("list", 0, false),
+        ("either", 0, false),
+    ];
+    assert_eq!(told, wanted.map(|(path, present, nullable)| (path.to_owned(), present, nullable)));
+    let held: Vec<_> = inferred.members.iter().filter(|member| member.holds != Holds::NoField).collect();
+    assert_eq!(held.len(), 3);
+    assert_eq!(held[2].holds, Holds::Kind(FieldKind::Timestamp(TimestampFormat::Milliseconds)));
+    assert_eq!(inferred.rejects(fields(&inferred), &records).unwrap(), [(Reason::NotAvro, 1)].into());
+    assert!(infer_by_schema(&records, &BySchema { writers: vec![], message: None }).is_err());
+}
+
+#[test]
+fn a_message_of_protobuf_says_what_it_holds() {
+    let text = "syntax = \"proto3\"; import \"google/protobuf/wrappers.proto\"; import \"google/protobuf/timestamp.proto\"; \
+                message M { int64 id = 1; optional string name = 2; M again = 3; repeated int32 list = 4; \
+                google.protobuf.BoolValue on = 5; google.protobuf.Timestamp at = 6; uint64 far = 7; map<string, int32> m = 8; }";
+    let schema = Schema { kind: SchemaKind::Protobuf, text: text.into(), imports: vec![] };
+    let records = [Record { value: Some(vec![0, 0, 0, 0, 7, 0, 0x08, 1]), ..Record::default() }];
+    let guide = BySchema { writers: vec![(7, schema)], message: None };
+    let inferred = infer_by_schema(&records, &guide).unwrap();
+    let told: Vec<_> =
+        inferred.members.iter().map(|member| (member.path.join("."), member.present, member.nullable)).collect();
+    let wanted = [
+        ("id", 1, false),
+        ("name", 0, true),
+        ("again", 0, true),
+        ("list", 0, false),
+        ("on", 0, true),
+        ("at", 0, true),
+        ("far", 1, false),
+        ("m", 0, false),
+    ];
+    assert_eq!(told, wanted.map(|(path, present, nullable)| (path.to_owned(), present, nullable)));
 }

@@ -45,7 +45,7 @@ impl Hold {
 }
 
 /// Before a step that changes the store.
-pub(super) async fn before(verb: &str, path: &Path) {
+pub(crate) async fn before(verb: &str, path: &Path) {
     if !cfg!(debug_assertions) {
         return;
     }

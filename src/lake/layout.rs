@@ -82,6 +82,12 @@ impl Layout {
         &self.model
     }
 
+    /// The columns of `scored`.
+    #[must_use]
+    pub fn scored_columns(&self) -> &SchemaRef {
+        &self.scored
+    }
+
     pub(super) fn schema(&self, kind: FileKind) -> &SchemaRef {
         match kind {
             FileKind::Scored => &self.scored,

@@ -409,7 +409,7 @@ struct Hint {
 }
 
 /// Reads an object of the ledger, unless a newer release wrote it.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     #[derive(serde::Deserialize)]
     struct Versioned {
         format: u32,
@@ -422,7 +422,7 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(bytes).map_err(|e| format!("can't be read: {e}"))
 }
 
-pub(super) fn to_json(value: &impl Serialize, path: &Path) -> Result<Bytes, LakeError> {
+pub(crate) fn to_json(value: &impl Serialize, path: &Path) -> Result<Bytes, LakeError> {
     let json = serde_json::to_vec_pretty(value);
     json.map(Bytes::from).map_err(|e| LakeError::Corrupt { path: path.clone(), reason: e.to_string() })
 }

@@ -8,7 +8,7 @@ mod error;
 mod expire;
 mod expiry;
 mod folder;
-mod hold;
+pub(crate) mod hold;
 mod lanes;
 mod layout;
 pub mod ledger;
@@ -19,6 +19,7 @@ mod rejects;
 mod repair;
 mod revise;
 mod revision;
+mod rows;
 mod segment;
 mod store;
 
@@ -34,7 +35,9 @@ pub use rejects::{Place, RejectFiles, Rejected, RejectedFile, Wanted};
 pub use repair::{Repaired, repair};
 pub use revise::Revised;
 pub use revision::{Held, HeldFile, Moved, Replaced, Revision};
+pub use rows::Rows;
 pub use segment::{EncodedFile, Example, Finished, Scored, Segment};
+pub use segment::{EncodedFile, Finished, Scored, Segment};
 pub use store::{Published, Store};
 
 /// Where results land and how they are cut into files.

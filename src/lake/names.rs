@@ -201,6 +201,19 @@ pub fn date_ms(folder: &str) -> Option<i64> {
     Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis())
 }
 
+/// How far an outlet has come with a partition: beside the claims, and of no use to readers.
+#[must_use]
+pub fn outlet(outlet: &str, to: &str, id: &LaneId) -> Path {
+    let file = format!("{}.json", id.partition_name());
+    Path::from_iter(["_outlets", &id.dataset, outlet, to, &id.generation_name(), &file])
+}
+
+/// The schema of what an outlet sends, under a name that follows from it.
+#[must_use]
+pub fn outlet_schema(dataset: &str, outlet: &str, to: &str, fingerprint: &str) -> Path {
+    Path::from_iter(["_outlets", dataset, outlet, to, "schemas", &format!("{fingerprint}.avsc")])
+}
+
 /// The notes of what was deleted by policy. No generation has this name, so nobody takes it for a partition's ledger.
 #[must_use]
 pub fn expiries(dataset: &str) -> Path {

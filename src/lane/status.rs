@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::{
     lake::{Claim, Counts},
@@ -27,6 +28,8 @@ pub struct Status {
     tally: Mutex<Tally>,
     /// Of the newest claim that has one.
     model: Mutex<Option<ModelRef>>,
+    /// The same position, for who waits for it.
+    commits: watch::Sender<i64>,
 }
 
 /// What a run has committed.
@@ -58,6 +61,7 @@ impl Status {
         self.position.store(position, Relaxed);
         self.reached.store(position, Relaxed);
         self.end.store(end, Relaxed);
+        self.commits.send_replace(position);
     }
 
     pub(super) fn reached(&self, offset: i64) {
@@ -71,6 +75,7 @@ impl Status {
 
     pub(super) fn committed(&self, claim: &Claim) {
         self.position.store(claim.end, Relaxed);
+        self.commits.send_replace(claim.end);
         self.reached(claim.end);
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         *tally += Tally {
@@ -108,6 +113,12 @@ impl Status {
     #[must_use]
     pub fn position(&self) -> i64 {
         self.position.load(Relaxed)
+    }
+
+    /// Wakes whoever follows this lane, as soon as its position has moved.
+    #[must_use]
+    pub fn commits(&self) -> watch::Receiver<i64> {
+        self.commits.subscribe()
     }
 
     #[must_use]

@@ -49,7 +49,7 @@ async fn works(version: u32, record_bytes_max: usize) -> Arc<Works> {
     let reference = ModelRef { version, ..model.reference() };
     let layout = Layout::new(&lake, &decoder.schema(), decoder.is_numbered(), model.classes(), reference).unwrap();
     let scorer = model.scorer(&decoder.schema()).unwrap();
-    Arc::new(Works { decoder, scorer, layout: Arc::new(layout) })
+    Arc::new(Works { decoder, writers: Writers::default(), scorer, layout: Arc::new(layout) })
 }
 
 async fn lane(store: &Store, roll: Roll, until: Option<i64>) -> Lane {
@@ -377,7 +377,7 @@ async fn a_new_segment_takes_no_more_than_what_was_set_aside_for_its_first_batch
         let works = works(1, RECORD_BYTES_MAX).await;
         let id = LaneId { dataset: "iris".into(), generation: 0, partition: 0 };
         let mut segment = Segment::new(id, works.layout.clone(), 0);
-        works.append(&mut segment, Work::Fetched(fetched(0, 0..rows).unwrap()), 0).unwrap();
+        works.append(&mut segment, Work::Fetched(fetched(0, 0..rows).unwrap()), &Schemas::default(), 0).unwrap();
         let set_aside = fetch::MEMORY_PER_BATCH;
         assert!((1..=set_aside).contains(&segment.memory()), "{} of {set_aside}", segment.memory());
     }

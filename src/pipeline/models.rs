@@ -14,9 +14,10 @@ use super::{PipelineError, Settings};
 use crate::{
     decode::{DecodeSettings, Decoder},
     lake::{LakeSettings, Layout},
-    lane::Works,
+    lane::{Works, Writers},
     model::{self, Model, ModelSettings},
     record::ModelRef,
+    registry::Registry,
     telemetry::chain,
 };
 
@@ -24,6 +25,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Models {
     decode: DecodeSettings,
+    /// What all versions' works ask for schemas, so that it remembers across them.
+    registry: Option<Arc<Registry>>,
     lake: LakeSettings,
     model: ModelSettings,
     /// Every version that takes over must tell these apart, in this order.
@@ -43,14 +46,25 @@ impl Models {
     /// Loads the version that the settings name.
     pub async fn load(settings: &Settings) -> Result<Self, PipelineError> {
         let model = Model::load(&settings.model).await?;
-        let works = bind(&settings.decode, &settings.lake, &model)?;
+        let registry = settings.registry.as_ref().map(Registry::open).transpose()?.map(Arc::new);
+        let works = bind(&settings.decode, registry.clone(), &settings.lake, &model)?;
         Ok(Self {
             decode: settings.decode.clone(),
+            registry,
             lake: settings.lake.clone(),
             model: settings.model.clone(),
             classes: model.classes().to_vec(),
             current: watch::Sender::new(Arc::new(works)),
         })
+    }
+
+    pub fn registry(&self) -> Option<Arc<Registry>> {
+        self.registry.clone()
+    }
+
+    /// What every version tells apart.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
     }
 
     /// The works of the model in use; they change when another takes over.
@@ -95,7 +109,7 @@ impl Models {
             let (found, expected) = (model.classes().join(", "), self.classes.join(", "));
             return Err(PipelineError::Classes { found, of: self.in_use().to_string(), expected });
         }
-        bind(&self.decode, &self.lake, &model)
+        bind(&self.decode, self.registry.clone(), &self.lake, &model)
     }
 
     fn in_use(&self) -> ModelRef {
@@ -114,7 +128,12 @@ fn tell(Refusal { version, why }: &Refusal, in_use: &ModelRef) {
 }
 
 /// Binds decoder, model and columns to each other. What the model can't do without, a record must have.
-fn bind(decode: &DecodeSettings, lake: &LakeSettings, model: &Model) -> Result<Works, PipelineError> {
+fn bind(
+    decode: &DecodeSettings,
+    registry: Option<Arc<Registry>>,
+    lake: &LakeSettings,
+    model: &Model,
+) -> Result<Works, PipelineError> {
     let faults = model.check_fields(&decode.fields);
     if !faults.is_empty() {
         return Err(PipelineError::Fields(faults.join("; ")));
@@ -128,5 +147,5 @@ fn bind(decode: &DecodeSettings, lake: &LakeSettings, model: &Model) -> Result<W
     let decoder = Decoder::new(&decode);
     let scorer = model.scorer(&decoder.schema())?;
     let layout = Layout::new(lake, &decoder.schema(), decoder.is_numbered(), model.classes(), model.reference())?;
-    Ok(Works { decoder, scorer, layout: Arc::new(layout) })
+    Ok(Works { decoder, writers: Writers::new(registry), scorer, layout: Arc::new(layout) })
 }

@@ -16,6 +16,7 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use tokio::{
+    runtime::Handle,
     sync::Semaphore,
     time::{Instant, sleep},
 };
@@ -272,8 +273,9 @@ impl Replay<'_> {
             };
             let reading = RejectedFile::open(&file.entry.path.as_str().into(), bytes)?;
             let (works, wanted, entry) = (works.clone(), self.wanted.clone(), file.entry.clone());
+            let runtime = Handle::current();
             let try_all = move || {
-                let mut trial = Trial { works, wanted, recast, pass };
+                let mut trial = Trial { works, runtime, wanted, recast, pass };
                 trial.file(reading, &entry).map(|()| (trial.recast, trial.pass))
             };
             (recast, pass) = hands.cpu.run(try_all).await??;
@@ -298,6 +300,8 @@ impl Replay<'_> {
 /// One file of rejects on its way through the pipeline.
 struct Trial {
     works: Arc<Works>,
+    /// Where a writer's schema is waited for: which ones there are is known only as the file is read.
+    runtime: Handle,
     wanted: Wanted,
     /// Without it, nothing is made of what passes.
     recast: Option<Recast>,
@@ -324,7 +328,8 @@ impl Trial {
         let ends = records.first().zip(records.last()).map(|(first, last)| (first.offset, last.offset + 1));
         let (start, end) = ends.unwrap_or_default();
         let batch = Batch { records, range: OffsetRange { start, end }, high_watermark: end };
-        let scored = self.works.score(batch, now_ms)?;
+        let schemas = self.runtime.block_on(self.works.schemas(&batch.records))?;
+        let scored = self.works.score(batch, &schemas, now_ms)?;
         let decoded = &scored.decoded;
         for reject in &decoded.rejects {
             *self.pass.still_rejected.entry(reject.reason.code()).or_default() += 1;

@@ -24,12 +24,14 @@ use super::{
     goals::Goals,
     lanes::Held,
     membership::{Membership, some},
+    outlets::Followers,
     supervise::{Patience, supervise},
 };
 use crate::{
     broker::{BrokerError, GroupSettings, Member, Revocation, Start, Turn},
     lake::Origin,
     lane::{Lane, Status},
+    outlet::OutletTally,
 };
 
 /// How often the group is told how far its partitions are.
@@ -39,6 +41,7 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Run<'p> {
     pipeline: &'p Pipeline,
     tasks: JoinSet<Result<(), String>>,
+    followers: Followers,
     /// Of the partitions that were there when it began.
     bounds: BTreeMap<TopicPartition, Bounds>,
     /// The topics that were there when it began.
@@ -86,6 +89,7 @@ impl<'p> Run<'p> {
         let mut run = Self {
             pipeline,
             tasks: JoinSet::new(),
+            followers: Followers::new(pipeline),
             bounds: BTreeMap::new(),
             topics: found.flows.keys().map(|flow| flow.topic.clone()).collect(),
             misnamed: BTreeSet::new(),
@@ -137,6 +141,8 @@ impl<'p> Run<'p> {
     }
 
     async fn end(&mut self, group: Option<Membership>) -> Result<Vec<String>, PipelineError> {
+        let grace = self.pipeline.settings.limits.stop_timeout / 2;
+        self.failures.extend(self.followers.finish(grace).await);
         if let Some(mut group) = group {
             self.tell(Some(&mut group));
             // A batch that is done does not come back.
@@ -237,6 +243,7 @@ impl<'p> Run<'p> {
             return;
         }
         let (status, stop) = (Arc::<Status>::default(), self.stop.child_token());
+        self.followers.open(&place.topic, &ledger, &status);
         let lane = Lane {
             topic: place.topic.clone(),
             start,
@@ -270,6 +277,7 @@ impl<'p> Run<'p> {
             held.leaving = true;
             let task = held.task.clone();
             if task.is_finished() {
+                self.followers.lane_ended(&held.id, false);
                 lanes.forget(task.id());
             } else {
                 closing.insert(place.clone(), task);
@@ -288,6 +296,7 @@ impl<'p> Run<'p> {
             held.leaving = true;
             held.task.abort();
             if held.task.is_finished() {
+                self.followers.lane_ended(&held.id, false);
                 over.push(held.task.id());
             }
         }
@@ -309,7 +318,12 @@ impl<'p> Run<'p> {
             drop(lanes);
             group.closed(task);
         }
-        self.pipeline.lanes().ended(task);
+        let mut lanes = self.pipeline.lanes();
+        if let Some(held) = lanes.get(task) {
+            self.followers.lane_ended(&held.id, !held.leaving);
+        }
+        lanes.ended(task);
+        drop(lanes);
         self.share_fetches();
     }
 
@@ -402,6 +416,10 @@ impl<'p> Run<'p> {
     fn bounds_of(&self, place: &TopicPartition) -> Option<Bounds> {
         let since = Bounds { start: Start::Earliest, until: None };
         self.bounds.get(place).copied().or_else(|| (self.pipeline.mode == Mode::Stream).then_some(since))
+    }
+
+    pub fn outlet_tallies(&self) -> Vec<OutletTally> {
+        self.followers.tallies()
     }
 
     fn goals(&self) -> Goals {

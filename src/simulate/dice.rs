@@ -7,7 +7,7 @@ use rand_distr::{Distribution, Exp1, StandardNormal};
 pub(super) type Dice = ChaCha8Rng;
 
 /// 2025-01-01T00:00:00Z, where the clock of every stream begins.
-const BEGINNING_MS: i64 = 1_735_689_600_000;
+pub(super) const BEGINNING_MS: i64 = 1_735_689_600_000;
 const MS_PER_HOUR: i64 = 3_600_000;
 
 /// How busy each hour of the day is; 1 on average.
@@ -20,6 +20,20 @@ const RHYTHM: [f64; 24] = [
 pub(super) fn dice(seed: u64, partition: i32) -> Dice {
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
     dice.set_stream(u64::from(partition.unsigned_abs()));
+    dice
+}
+
+/// What beside the records themselves is left to chance; none of it moves the others' dice.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    Disorder = 1,
+    Corruption = 2,
+}
+
+/// Dice of one partition for something else than its records.
+pub(super) fn dice_for(seed: u64, partition: i32, purpose: Purpose) -> Dice {
+    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    dice.set_stream(((purpose as u64) << 32) | u64::from(partition.unsigned_abs()));
     dice
 }
 

@@ -3,7 +3,7 @@
 use rand::RngExt;
 
 use super::{
-    dice::{Dice, dice, normal},
+    dice::{BEGINNING_MS, Dice, dice, normal},
     row::Row,
 };
 
@@ -90,6 +90,12 @@ impl Iris {
     #[must_use]
     pub fn next_id(&self) -> u64 {
         self.id
+    }
+
+    /// A flower tells no time; one a second is measured.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        BEGINNING_MS.saturating_add_unsigned(self.id.saturating_mul(1_000))
     }
 
     /// Draws the next record.

@@ -1,12 +1,13 @@
 //! Sources of test streams: the records, and how they are fed to a topic or drawn as a table.
 //!
-//! Owns: what is sent and at what pace. Does not own: the connection to the broker, the files of tables.
+//! Owns: what is sent, in what form and at what pace. Does not own: the connection to the broker, the files of tables.
 
 use std::ops::Range;
 
 use self::{
     columns::Columns,
     iris::Iris,
+    label::Labelled,
     posts::Posts,
     row::{Json, Row},
     sensors::Sensors,
@@ -14,17 +15,36 @@ use self::{
     weblogs::Weblogs,
 };
 
+pub mod avro;
 pub mod columns;
+pub mod corruption;
+mod csv;
 mod dice;
+mod disorder;
+pub mod encoding;
 pub mod feed;
+pub mod fields;
 mod iris;
+mod label;
+mod pace;
+pub mod playback;
 mod posts;
 pub mod row;
+mod script;
 mod sensors;
+mod share;
+mod spans;
 #[cfg(test)]
 mod tests;
 mod transactions;
 mod weblogs;
+
+pub use self::{
+    disorder::Disorder,
+    label::{Key, Label},
+    pace::{Rate, duration},
+    share::Share,
+};
 
 /// What is simulated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -107,9 +127,21 @@ impl Stream {
     /// Appends the next record's JSON to `value`, with the truth only if asked, and tells where in `value` its natural
     /// key stands.
     pub fn json(&mut self, value: &mut Vec<u8>, with_truth: bool) -> Range<usize> {
-        let mut json = Json::begin(value, with_truth);
-        self.next(&mut json);
-        json.end()
+        let mut row = Labelled::new(Json::begin(value, with_truth));
+        self.next(&mut row);
+        row.row.end()
+    }
+
+    /// The stream's own time, in milliseconds since 1970: that of the record that was drawn last.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        match self {
+            Self::Iris(stream) => stream.now_ms(),
+            Self::Transactions(stream) => stream.now_ms(),
+            Self::Sensors(stream) => stream.now_ms(),
+            Self::Posts(stream) => stream.now_ms(),
+            Self::Weblogs(stream) => stream.now_ms(),
+        }
     }
 
     /// Appends the next record to a table, with the truth as the last column.

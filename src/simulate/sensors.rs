@@ -162,6 +162,11 @@ impl Sensors {
         self.id
     }
 
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.clock.ms()
+    }
+
     /// Draws the next record.
     pub fn next(&mut self, row: &mut impl Row) {
         let dice = &mut self.dice;

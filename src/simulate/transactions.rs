@@ -171,6 +171,11 @@ impl Transactions {
         self.id
     }
 
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.clock.ms()
+    }
+
     /// Draws the next record.
     pub fn next(&mut self, row: &mut impl Row) {
         let rhythm = self.clock.rhythm();

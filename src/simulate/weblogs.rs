@@ -185,6 +185,11 @@ impl Weblogs {
         self.id
     }
 
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.clock.ms()
+    }
+
     /// Draws the next record.
     pub fn next(&mut self, row: &mut impl Row) {
         let gap_ms = GAP_MS / self.clock.rhythm();

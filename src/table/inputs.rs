@@ -43,21 +43,53 @@ pub(super) struct Source {
 impl Inputs {
     /// Finds the files. What lies in a bucket is fetched to the disk, to be read several times; that needs a runtime.
     pub(super) fn find(inputs: &[String]) -> Result<Self, TableError> {
-        let mut found = Found::default();
+        Self::find_of(inputs, Wanted::Tables)
+    }
+
+    /// The same, and JSON lines too.
+    pub(super) fn find_any(inputs: &[String]) -> Result<Self, TableError> {
+        Self::find_of(inputs, Wanted::Any)
+    }
+
+    fn find_of(inputs: &[String], wanted: Wanted) -> Result<Self, TableError> {
+        let mut found = Found { wanted, ..Found::default() };
         for input in inputs {
             match local_path(input) {
                 Some(path) => found.local(input, path)?,
                 None => found.remote(input)?,
             }
         }
-        let Found { files, spool } = found;
-        let format = common_format(&files)?;
+        let Found { files, spool, .. } = found;
+        let format = common_format(&files, wanted)?;
         Ok(Self { files, format, _spool: spool })
+    }
+}
+
+/// Which formats are read.
+#[derive(Clone, Copy, Debug, Default)]
+enum Wanted {
+    /// CSV and Parquet.
+    #[default]
+    Tables,
+    Any,
+}
+
+impl Wanted {
+    fn takes(self, format: Format) -> bool {
+        matches!(self, Self::Any) || format != Format::Jsonl
+    }
+
+    fn endings(self) -> &'static str {
+        match self {
+            Self::Tables => ".csv or .parquet",
+            Self::Any => ".csv, .jsonl, .ndjson or .parquet",
+        }
     }
 }
 
 #[derive(Default)]
 struct Found {
+    wanted: Wanted,
     files: Vec<Source>,
     spool: Option<TempDir>,
 }
@@ -74,7 +106,7 @@ impl Found {
         let before = self.files.len();
         self.folder(path, 0)?;
         if self.files.len() == before {
-            return Err(nothing_in(input));
+            return Err(nothing_in(input, self.wanted));
         }
         Ok(())
     }
@@ -92,7 +124,7 @@ impl Found {
         for path in entries.into_iter().filter(|path| path.file_name().is_some_and(|name| !is_hidden(name))) {
             if path.is_dir() {
                 self.folder(&path, depth + 1)?;
-            } else if Format::of(&path).is_some_and(Format::is_read) {
+            } else if Format::of(&path).is_some_and(|format| self.wanted.takes(format)) {
                 self.push(path.display().to_string(), path)?;
             }
         }
@@ -120,12 +152,12 @@ impl Found {
         let listing = objects.store.list(None).map_ok(|object| object.location);
         let mut paths: Vec<Path> = listing.try_collect().await.map_err(TableError::store("list", url))?;
         paths.retain(|path| {
-            let is_data = Format::of(FilePath::new(path.as_ref())).is_some_and(Format::is_read);
+            let is_data = Format::of(FilePath::new(path.as_ref())).is_some_and(|format| self.wanted.takes(format));
             is_data && !path.parts().any(|part| is_hidden(OsStr::new(part.as_ref())))
         });
         paths.sort();
         if paths.is_empty() {
-            return Err(nothing_in(url));
+            return Err(nothing_in(url, self.wanted));
         }
         for path in &paths {
             let place = format!("{}/{path}", url.trim_end_matches('/'));
@@ -178,18 +210,21 @@ fn is_hidden(name: &OsStr) -> bool {
     name.starts_with(b".") || name.starts_with(b"_")
 }
 
-fn nothing_in(place: &str) -> TableError {
-    TableError::choice(place, "there is no file in it whose name ends in .csv or .parquet")
+fn nothing_in(place: &str, wanted: Wanted) -> TableError {
+    TableError::choice(place, format!("there is no file in it whose name ends in {}", wanted.endings()))
 }
 
-fn common_format(files: &[Source]) -> Result<Format, TableError> {
+fn common_format(files: &[Source], wanted: Wanted) -> Result<Format, TableError> {
     let mut common = None;
     for file in files {
-        let Some(format) = Format::of(&file.path).filter(|format| format.is_read()) else {
-            return Err(TableError::choice(&file.place, "a table's name ends in .csv or .parquet"));
+        let Some(format) = Format::of(&file.path).filter(|format| wanted.takes(*format)) else {
+            return Err(TableError::choice(&file.place, format!("a table's name ends in {}", wanted.endings())));
         };
         if *common.get_or_insert(format) != format {
-            let fault = "the files before it are of another format; name either CSV or Parquet files";
+            let fault = match wanted {
+                Wanted::Tables => "the files before it are of another format; name either CSV or Parquet files",
+                Wanted::Any => "the files before it are of another format; name files of one format",
+            };
             return Err(TableError::choice(&file.place, fault));
         }
     }

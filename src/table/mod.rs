@@ -1,4 +1,5 @@
-//! Tables in files: CSV and Parquet, a file, several or a whole folder, on this machine or in a bucket.
+//! Tables in files: CSV and Parquet, a file, several or a whole folder, on this machine or in a bucket; to be passed on as
+//! they are, JSON lines too.
 //!
 //! Owns: finding the files, reading them as Arrow batches within bounded memory, a survey of what the columns hold, and
 //! writing tables. Does not own: what anybody makes of a column. All of it is synchronous; call it away from the async
@@ -11,6 +12,7 @@ mod inputs;
 mod parquet_file;
 mod survey;
 mod value;
+mod whole;
 mod writer;
 
 use std::{ffi::OsStr, fs::File, io, path::Path};
@@ -28,6 +30,7 @@ pub use self::{
     error::TableError,
     survey::{ColumnSurvey, Found, Survey},
     value::{booleans, is_missing, numbers, words},
+    whole::{Lines, Rows, Whole},
     writer::{Sink, Writer},
 };
 
@@ -38,7 +41,7 @@ const BATCH_ROWS: usize = 4_096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     Csv,
-    /// Only written.
+    /// Written, and read as it is by [`Whole`].
     Jsonl,
     Parquet,
 }
@@ -53,10 +56,6 @@ impl Format {
             "parquet" => Some(Self::Parquet),
             _ => None,
         }
-    }
-
-    fn is_read(self) -> bool {
-        self != Self::Jsonl
     }
 }
 
@@ -88,7 +87,10 @@ pub enum Holds {
 impl Table {
     /// Opens files, folders and URLs as one table. The first file says which columns it has.
     pub fn open(inputs: &[String]) -> Result<Self, TableError> {
-        let inputs = Inputs::find(inputs)?;
+        Self::of(Inputs::find(inputs)?)
+    }
+
+    fn of(inputs: Inputs) -> Result<Self, TableError> {
         let columns = match inputs.files.first() {
             Some(first) => columns_of(first, inputs.format)?,
             None => Vec::new(),
@@ -205,6 +207,12 @@ impl Batches<'_> {
             Some(file) if self.table.inputs.files.len() > 1 => format!("row {number} of {}", file.place),
             _ => format!("row {number}"),
         }
+    }
+
+    /// The file of the batch that came last, and the number of its first row in it.
+    fn place(&self) -> (&str, u64) {
+        let place = self.table.inputs.files.get(self.file).map_or("", |file| file.place.as_str());
+        (place, self.rows_before + 1)
     }
 
     fn advance(&mut self) -> Result<Option<RecordBatch>, TableError> {

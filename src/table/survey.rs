@@ -118,6 +118,12 @@ impl ColumnSurvey {
         self.found == Found::Numbers && !self.has_fractions && !self.skips && self.missing() == 0
     }
 
+    /// Some number is not whole.
+    #[must_use]
+    pub fn has_fractions(&self) -> bool {
+        self.has_fractions
+    }
+
     /// Parted by spaces, in a row that has a value.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "a mean for a rule of thumb")]

@@ -18,6 +18,16 @@ pub fn bar(label: &'static str, total: u64) -> ProgressBar {
     bar
 }
 
+/// A count of things of which nobody knows how many there will be.
+pub fn counter(label: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix:>10} {spinner} {human_pos}  {rate:>12}  {elapsed}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+        .with_key("rate", rate);
+    let bar = BARS.add(ProgressBar::new_spinner().with_style(style).with_prefix(label));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
 /// A bar over the epochs of a training, with what it is told beside it.
 pub fn epochs(label: String, total: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix:>14} {wide_bar:.cyan/dim} {pos} of at most {len}  {msg}")

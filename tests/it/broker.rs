@@ -56,7 +56,7 @@ mod records {
         broker::{Compression, EmbeddedBroker, EmbeddedStorage},
         record::Record,
         simulate::{
-            Source,
+            encoding::Encoding,
             feed::{self, Feed, Key, Sent},
         },
     };
@@ -194,13 +194,11 @@ mod records {
         broker.create_topic("iris", 3, 1).await.unwrap();
         let feed = Feed {
             topic: "iris".into(),
-            source: Source::Iris,
-            seed: 1,
             count: 20_002,
-            rate: None,
             key: Key::Id,
             compression: Compression::Lz4,
-            with_truth: true,
+            encoding: Encoding::json(true),
+            ..Feed::default()
         };
         let (sent, stop) = (std::sync::Arc::new(Sent::default()), tokio_util::sync::CancellationToken::new());
         feed::run(&feed, &broker, &[0, 1, 2], &sent, &stop).await.unwrap();

@@ -14,19 +14,20 @@ const TABLE_BEGINS: &str = "<!-- The table of keys: what `alluvium::config::mark
 const TABLE_ENDS: &str = "<!-- The end of the table of keys. -->";
 
 /// Who may use whom; `telemetry` counts and tells, and knows nothing of the rest.
-const LAW: [(&str, &[&str]); 17] = [
+const LAW: [(&str, &[&str]); 19] = [
     ("lib", &[]),
     ("main", &["cli", TELEMETRY]),
     (
         "cli",
         &[
-            "config", "pipeline", "lane", "broker", "decode", "infer", "model", "lake", "table", "record", "offset",
-            "objects", SIMULATE, TELEMETRY,
+            "config", "pipeline", "lane", "outlet", "broker", "decode", "infer", "model", "lake", "table", "record",
+            "offset", "objects", REGISTRY, SIMULATE, TELEMETRY,
         ],
     ),
-    ("config", &["pipeline", "lane", "broker", "decode", "model", "lake", "record", "offset"]),
-    ("pipeline", &["lane", "broker", "decode", "model", "lake", "record", "offset", TELEMETRY]),
-    ("lane", &["broker", "decode", "model", "lake", "record", "offset"]),
+    ("config", &["pipeline", "lane", "outlet", "broker", "decode", "model", "lake", "record", "offset", REGISTRY]),
+    ("pipeline", &["lane", "outlet", "broker", "decode", "model", "lake", "record", "offset", REGISTRY, TELEMETRY]),
+    ("lane", &["broker", "decode", "model", "lake", "record", "offset", REGISTRY]),
+    ("outlet", &["broker", "lake", "record", "offset", REGISTRY]),
     ("broker", &["record", "offset"]),
     ("decode", &["record", "offset"]),
     ("model", &["table", "record", "offset", "objects"]),
@@ -37,8 +38,10 @@ const LAW: [(&str, &[&str]); 17] = [
     ("offset", &[]),
     ("objects", &[]),
     (SIMULATE, &["broker", "table", "record", "objects"]),
+    (REGISTRY, &["record"]),
     (TELEMETRY, &[]),
 ];
+const REGISTRY: &str = "registry";
 const SIMULATE: &str = "simulate";
 const TELEMETRY: &str = "telemetry";
 
@@ -156,9 +159,15 @@ fn what_the_architecture_names_is_there() {
 
 #[test]
 fn every_file_that_a_document_links_to_is_there() {
-    for document in
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/runbook.md", "docs/formats.md"]
-    {
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/runbook.md",
+        "docs/formats.md",
+        "docs/outlets.md",
+    ] {
         for link in text(document).split("](").skip(1).filter_map(|rest| rest.split_once(')')) {
             let path = link.0.split('#').next().unwrap_or_default();
             let elsewhere = path.is_empty() || path.contains("://");

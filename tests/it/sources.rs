@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 
 use alluvium::{
-    broker::Compression,
     config,
     decode::Decoder,
     pipeline::{Flow, Flows},
@@ -22,16 +21,7 @@ const WAIT: Duration = Duration::from_millis(10);
 const NOW_MS: i64 = 1_735_747_200_000;
 
 fn feed_of(source: Source, count: u64, key: Key) -> Feed {
-    Feed {
-        topic: source.name().to_owned(),
-        source,
-        seed: 1,
-        count,
-        rate: None,
-        key,
-        compression: Compression::None,
-        with_truth: false,
-    }
+    Feed { topic: source.name().to_owned(), source, count, key, ..Feed::default() }
 }
 
 async fn sent(stage: &Stage, feed: &Feed) -> Vec<Record> {

@@ -46,8 +46,8 @@ fn field(member: &Member, taken: &mut HashSet<String>) -> Option<Field> {
 /// A name that a column may have and no other has.
 fn name(path: &[String], taken: &mut HashSet<String>) -> String {
     let plain: String = path.join("_").chars().filter(|c| !c.is_control()).take(NAME_CHARS_MAX).collect();
-    let bare = plain.trim_start_matches('_').to_owned();
-    let allowed = [plain.clone(), bare].into_iter().find(|name| is_column_name(name));
+    let stripped = plain.trim_start_matches('_').to_owned();
+    let allowed = [plain.clone(), stripped].into_iter().find(|name| is_column_name(name));
     let base = allowed.unwrap_or(format!("field_{plain}"));
     let numbered = (2..).map(|number| format!("{base}_{number}"));
     let mut names = [base.clone()].into_iter().chain(numbered);
@@ -75,9 +75,19 @@ pub(super) fn format(inferred: &Inferred) -> String {
                 push_key(&mut text, "delimiter", Value::String(char::from(*delimiter).to_string()));
             }
         }
+        Format::Avro(avro) => push_by_schema(&mut text, "avro", avro.envelope),
+        Format::Protobuf(protobuf) => push_by_schema(&mut text, "protobuf", protobuf.envelope),
         Format::Raw => text.push_str("\n[format]\ntype = \"raw\"\n"),
     }
     text
+}
+
+/// Of a schema in a registry.
+fn push_by_schema(text: &mut String, name: &str, envelope: Envelope) {
+    let _ = writeln!(text, "\n[format]\ntype = \"{name}\"");
+    if envelope == Envelope::Debezium {
+        text.push_str("envelope = \"debezium\"\n");
+    }
 }
 
 fn push_lines(text: &mut String, several: bool) {
@@ -178,6 +188,20 @@ pub(super) fn source(brokers: &[String], topic: &str) -> String {
     text
 }
 
+/// `[registry]`, where there is one.
+pub(super) fn registry(urls: &[String], user: Option<&str>) -> String {
+    let mut text = String::new();
+    if !urls.is_empty() {
+        text.push_str("\n[registry]\n");
+        push_key(&mut text, "url", urls.to_vec());
+    }
+    if let Some(user) = user {
+        push_key(&mut text, "user", user);
+        text.push_str("password = \"${ALLUVIUM_REGISTRY_PASSWORD}\"\n");
+    }
+    text
+}
+
 pub(super) fn rest(model: &str, lake: &str, topic: &str) -> String {
     let mut text = "\n[model]\n".to_owned();
     push_key(&mut text, "path", model);
@@ -203,6 +227,8 @@ pub(super) fn json(inferred: &Inferred, columns: &[Column<'_>]) -> serde_json::R
     let (name, lines, envelope) = match &inferred.format {
         Format::Json(json) => ("json", json.lines.is_some(), json.envelope),
         Format::Csv(csv) => ("csv", csv.lines.is_some(), Envelope::None),
+        Format::Avro(avro) => ("avro", false, avro.envelope),
+        Format::Protobuf(protobuf) => ("protobuf", false, protobuf.envelope),
         Format::Raw => ("raw", false, Envelope::None),
     };
     let envelope = if envelope == Envelope::Debezium { "debezium" } else { "none" };
@@ -276,7 +302,7 @@ mod tests {
             let shape = |format: &Format| match format {
                 Format::Json(json) => (json.lines.is_some(), json.envelope, 0),
                 Format::Csv(csv) => (csv.lines.is_some(), Envelope::None, csv.delimiter),
-                Format::Raw => (false, Envelope::None, 1),
+                Format::Avro(_) | Format::Protobuf(_) | Format::Raw => (false, Envelope::None, 1),
             };
             assert_eq!(shape(&settings.decode.format), shape(&inferred.format), "{value}");
         }

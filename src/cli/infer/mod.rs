@@ -3,7 +3,7 @@
 //! Owns: which records are read, what is asked of a person. Does not own: what the records say ([`crate::infer`]), how the
 //! file is written ([`file`]).
 
-use std::time::Duration;
+use std::{env, time::Duration};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -13,8 +13,9 @@ use tokio::time::{Instant, timeout_at};
 use super::{Exit, Usage};
 use crate::{
     broker::{Broker, BrokerLimits, Partition},
-    infer::{self, Guide, Inferred},
-    record::Record,
+    infer::{self, BySchema, Guide, Inferred},
+    record::{Record, SchemaKind},
+    registry::{Registry, RegistrySettings, Secret},
     telemetry::progress::count,
 };
 
@@ -31,6 +32,8 @@ const RECORDS_MAX: u32 = 100_000;
 /// Bytes of values that a sample holds; what is fetched beyond them is let go.
 const SAMPLE_BYTES_MAX: usize = 64 << 20;
 const PARTITIONS_ASKED_MAX: usize = 8;
+/// Schemas that a sample may name; those of the highest ids beyond are not asked for.
+const SCHEMAS_MAX: usize = 100;
 
 /// Write the fields of a pipeline file by looking at a topic
 ///
@@ -43,6 +46,7 @@ Examples:
   alluvium infer --brokers localhost:9092 --topic iris
   alluvium infer --brokers localhost:9092 --topic iris --pipeline --model models/iris > iris.toml
   alluvium infer --brokers localhost:9092 --topic readings --format csv --delimiter ';' --columns id,at,level
+  alluvium infer --brokers localhost:9092 --topic orders --format avro --registry http://localhost:8081
   alluvium infer --brokers localhost:9092 --topic iris --json
 
 Lines of JSON and Debezium's envelope are recognised. What is odd about the records goes to stderr, with the \
@@ -65,6 +69,15 @@ pub(super) struct Infer {
     /// The names of CSV's columns, in order; numbered if not given
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     columns: Vec<String>,
+    /// The schema registry that knows what Avro and Protobuf are written by
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    registry: Vec<String>,
+    /// The user there; the password is read from `ALLUVIUM_REGISTRY_PASSWORD`
+    #[arg(long, value_name = "NAME", requires = "registry")]
+    registry_user: Option<String>,
+    /// The message that Protobuf's records are; the schema's first if not given
+    #[arg(long, value_name = "NAME")]
+    message: Option<String>,
     /// Read for so many seconds at most; what has come by then is the sample
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
@@ -87,6 +100,8 @@ enum Format {
     #[default]
     Json,
     Csv,
+    Avro,
+    Protobuf,
     Raw,
 }
 
@@ -106,7 +121,10 @@ impl Infer {
         if sample.records.is_empty() {
             anyhow::bail!("topic {} holds no records to look at", self.topic);
         }
-        let inferred = infer::infer(&sample.records, &guide);
+        let inferred = match guide {
+            Some(guide) => infer::infer(&sample.records, &guide),
+            None => self.by_schema(&sample).await?,
+        };
         let columns = file::columns(&inferred);
         tell(&sample, &inferred);
         if columns.iter().all(|column| column.field.is_none()) {
@@ -126,18 +144,42 @@ impl Infer {
         Ok(Exit::Done)
     }
 
-    fn guide(&self) -> Result<Guide, Usage> {
+    fn guide(&self) -> Result<Option<Guide>, Usage> {
         let delimiter =
             u8::try_from(self.delimiter).ok().filter(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric());
         match self.format {
-            Format::Json => Ok(Guide::Json),
-            Format::Raw => Ok(Guide::Raw),
+            Format::Json => Ok(Some(Guide::Json)),
+            Format::Raw => Ok(Some(Guide::Raw)),
+            Format::Avro | Format::Protobuf if self.registry.is_empty() => {
+                Err(Usage("--format avro and protobuf need --registry".into()))
+            }
+            Format::Avro | Format::Protobuf => Ok(None),
             Format::Csv => {
                 let refused = || Usage(format!("--delimiter takes one ASCII character, not {:?}", self.delimiter));
                 let delimiter = delimiter.filter(|byte| !b"\"\r\n ".contains(byte)).ok_or_else(refused)?;
-                Ok(Guide::Csv { delimiter, columns: self.columns.clone() })
+                Ok(Some(Guide::Csv { delimiter, columns: self.columns.clone() }))
             }
         }
+    }
+
+    /// The schemas that the sample names, asked of the registry.
+    async fn by_schema(&self, sample: &Sample) -> anyhow::Result<Inferred> {
+        let kind = if self.format == Format::Avro { SchemaKind::Avro } else { SchemaKind::Protobuf };
+        let registry = Registry::open(&RegistrySettings {
+            urls: self.registry.clone(),
+            user: self.registry_user.clone(),
+            password: env::var("ALLUVIUM_REGISTRY_PASSWORD").ok().map(Secret::new),
+            ca: None,
+            timeout: LIMITS.connect_timeout,
+            schemas_max: SCHEMAS_MAX,
+        })?;
+        let mut writers = vec![];
+        for id in infer::schemas_named(&sample.records).into_iter().take(SCHEMAS_MAX) {
+            let schema = registry.schema(id).await?.filter(|schema| schema.kind == kind);
+            writers.extend(schema.map(|schema| (id, (*schema).clone())));
+        }
+        let guide = BySchema { writers, message: self.message.clone() };
+        infer::infer_by_schema(&sample.records, &guide).map_err(|why| anyhow::anyhow!("{why}"))
     }
 
     fn written(&self, sample: &Sample, inferred: &Inferred, columns: &[file::Column]) -> anyhow::Result<String> {
@@ -155,8 +197,9 @@ impl Infer {
             None => [heading, file::format(inferred), fields].concat(),
             Some(model) => {
                 let source = file::source(&self.brokers, &self.topic);
+                let registry = file::registry(&self.registry, self.registry_user.as_deref());
                 let rest = file::rest(model, &self.lake, &self.topic);
-                [heading, source, file::format(inferred), fields, rest].concat()
+                [heading, source, registry, file::format(inferred), fields, rest].concat()
             }
         })
     }

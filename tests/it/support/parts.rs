@@ -52,3 +52,13 @@ pub fn missing<T>(what: &str) -> Option<T> {
     eprintln!("skipped: {what}");
     None
 }
+
+/// The folder of PostgreSQL's own programs, which few systems have in the path.
+pub fn postgres() -> Option<PathBuf> {
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut folders: Vec<_> = debian.map(|version| version.path().join("bin")).collect();
+    folders.sort();
+    folders.extend(env::var_os("PATH").iter().flat_map(env::split_paths));
+    let has_all = |folder: &PathBuf| ["initdb", "postgres"].iter().all(|program| folder.join(program).is_file());
+    folders.into_iter().find(has_all).or_else(|| missing("PostgreSQL is not installed (Debian: postgresql)"))
+}

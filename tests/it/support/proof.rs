@@ -111,15 +111,18 @@ pub const OF_A_FREEZE: &[Promise] = &[L1, L2, L4, L5, L6, NoneLost, NoneDoubled,
 
 /// What a replay of rejects may break, whatever comes between.
 pub const OF_A_REPLAY: &[Promise] = &[L1, L2, L4, NoneLost, NoneDoubled, RejectsExact, Resumes, R1, R2, R3, R4, R5];
+/// Of the rows that an outlet hands on to a table.
+pub const OF_A_TABLE: &[Promise] = &[NoneLost, NoneDoubled, Resumes];
 
 /// By the names that proofs may use instead of a list.
-pub const LISTS: [(&str, &[Promise]); 6] = [
+pub const LISTS: [(&str, &[Promise]); 7] = [
     ("OF_THE_LEDGER", OF_THE_LEDGER),
     ("OF_A_CRASH", OF_A_CRASH),
     ("OF_TROUBLE", OF_TROUBLE),
     ("OF_RIVALS", OF_RIVALS),
     ("OF_A_FREEZE", OF_A_FREEZE),
     ("OF_A_REPLAY", OF_A_REPLAY),
+    ("OF_A_TABLE", OF_A_TABLE),
 ];
 
 /// The rows, in the page's order.
@@ -223,6 +226,10 @@ pub const CIRCUMSTANCES: &[Circumstance] = &[
         "foreign producers: every compression, keys, headers, timestamps",
         &[L2, NoneLost, NoneDoubled, RejectsExact],
     ),
+    circumstance("a table of PostgreSQL: kill -9 at every step", OF_A_TABLE),
+    circumstance("a table of PostgreSQL: frozen at every step while another takes over", OF_A_TABLE),
+    circumstance("a table of PostgreSQL: the server crashes, and is out", OF_A_TABLE),
+    circumstance("topics of results and rejects: kill -9 around every kept position", &[NoneLost, Resumes]),
 ];
 
 /// One test's part in the matrix.

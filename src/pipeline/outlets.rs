@@ -1,0 +1,223 @@
+//! The outlets of a run: a follower for each partition that this worker has, beside its lane.
+//!
+//! Owns: when a follower is started, tried again and stopped, and what its failure means. Does not own: what it does
+//! ([`crate::outlet`]). Invariant: no lane ever waits for an outlet.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Mode, Pipeline, PipelineError, Settings, models::Models};
+use crate::{
+    broker::Broker,
+    decode::EventTime,
+    lake::{FileKind, Ledger, Store},
+    lane::Status,
+    offset::LaneId,
+    outlet::{self, Follower, Order, Outlet, OutletError, OutletTally, Standing, Table, Target, Topic},
+    telemetry::chain,
+};
+
+/// Between tries of a follower that failed; doubles up to the other.
+const RETRY_WAIT: Duration = Duration::from_millis(200);
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(15);
+/// The same for what a person must mend: a stream looks again, as it may have been mended.
+const MEND_WAIT: Duration = Duration::from_secs(30);
+
+/// The outlets that the settings ask for.
+pub(super) fn outlets(
+    settings: &Settings,
+    store: &Store,
+    broker: &Broker,
+    models: &Models,
+) -> Result<Vec<Arc<Outlet>>, PipelineError> {
+    let works = models.works().borrow().clone();
+    let columns = works.layout.scored_columns();
+    let mut outlets = vec![];
+    let mut add = |name, kind, target| outlets.push(Arc::new(Outlet::new(name, kind, target, store.clone())));
+    if let Some(results) = &settings.outlets.results {
+        if let Some(class) = results.condition.as_ref().and_then(|condition| condition.unknown_class(models.classes()))
+        {
+            return Err(PipelineError::Condition { class, known: models.classes().join(", ") });
+        }
+        let event = match settings.decode.event_time {
+            EventTime::Field(index) => settings.decode.fields.get(index).map(|field| field.name.clone()),
+            EventTime::Broker => None,
+        };
+        let topic = Topic::of_results(results, broker.clone(), columns.clone(), event, models.registry());
+        add("results", FileKind::Scored, Target::Topic(Box::new(topic)));
+    }
+    if let Some(rejected) = &settings.outlets.rejected {
+        let topic = Topic::of_rejects(rejected, broker.clone());
+        add("rejected", FileKind::Rejected, Target::Topic(Box::new(topic)));
+    }
+    if let Some(postgres) = &settings.outlets.postgres {
+        add("postgres", FileKind::Scored, Target::Table(Box::new(Table::new(postgres, columns.clone())?)));
+    }
+    Ok(outlets)
+}
+
+/// The followers of a run.
+pub(super) struct Followers {
+    outlets: Vec<Arc<Outlet>>,
+    tasks: JoinSet<Result<(), String>>,
+    lanes: BTreeMap<LaneId, Followed>,
+    patience: Option<Duration>,
+    stop: CancellationToken,
+}
+
+/// The followers of one lane.
+struct Followed {
+    order: watch::Sender<Order>,
+    status: Arc<Status>,
+    standings: Vec<(&'static str, Arc<Standing>)>,
+    /// Dropped with their lane: that is as good as a kill.
+    tasks: Vec<AbortOnDrop>,
+}
+
+impl Followers {
+    pub fn new(pipeline: &Pipeline) -> Self {
+        let mode = &pipeline.mode;
+        // A stream tries for ever.
+        let patience = (*mode != Mode::Stream).then_some(pipeline.settings.limits.retry_for_max);
+        Self {
+            outlets: if matches!(mode, Mode::Range(_)) { vec![] } else { pipeline.outlets.clone() },
+            tasks: JoinSet::new(),
+            lanes: BTreeMap::new(),
+            patience,
+            stop: pipeline.stop.clone(),
+        }
+    }
+
+    /// A lane has been opened.
+    pub fn open(&mut self, topic: &Arc<str>, ledger: &Ledger, status: &Arc<Status>) {
+        if self.outlets.is_empty() {
+            return;
+        }
+        let (order, orders) = watch::channel(Order::Follow);
+        let mut lane = Followed { order, status: status.clone(), standings: vec![], tasks: vec![] };
+        for outlet in &self.outlets {
+            let standing = Arc::<Standing>::default();
+            lane.standings.push((outlet.name, standing.clone()));
+            let follower = Follower {
+                outlet: outlet.clone(),
+                topic: topic.clone(),
+                ledger: ledger.clone(),
+                commits: status.commits(),
+                order: orders.clone(),
+                standing,
+            };
+            let task = self.tasks.spawn(supervise(follower, self.patience, self.stop.clone()));
+            lane.tasks.push(AbortOnDrop(task));
+        }
+        self.lanes.insert(ledger.id().clone(), lane);
+    }
+
+    /// A lane has ended. What it has committed is still sent, unless the partition is another worker's now.
+    pub fn lane_ended(&self, id: &LaneId, is_ours: bool) {
+        if let Some(followed) = self.lanes.get(id) {
+            let order = if is_ours { Order::Drain(followed.status.position()) } else { Order::Quit };
+            followed.order.send_replace(order);
+        }
+    }
+
+    /// Until all have sent what is in the lake, or have failed for good. A run that is told to stop waits no longer than
+    /// `grace`: the next start goes on.
+    pub async fn finish(&mut self, grace: Duration) -> Vec<String> {
+        let mut failures = vec![];
+        let mut stopped = self.stop.is_cancelled().then(|| Instant::now() + grace);
+        loop {
+            let far = Instant::now() + Duration::from_hours(24);
+            let ended = tokio::select! {
+                ended = timeout_at(stopped.unwrap_or(far), self.tasks.join_next()) => ended,
+                () = self.stop.cancelled(), if stopped.is_none() => {
+                    stopped = Some(Instant::now() + grace);
+                    continue;
+                }
+            };
+            match ended {
+                Ok(Some(Ok(outcome))) => failures.extend(outcome.err()),
+                Ok(Some(Err(cut))) if cut.is_cancelled() => {}
+                Ok(Some(Err(panic))) => failures.push(format!("an outlet ended abnormally: {panic}")),
+                Ok(None) => return failures,
+                Err(_) if stopped.is_some() => {
+                    tracing::info!("an outlet is not done; the next start goes on where it is");
+                    self.tasks.abort_all();
+                    return failures;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// What each outlet has done.
+    pub fn tallies(&self) -> Vec<OutletTally> {
+        let behind = |name: &str| {
+            let of_lane = |followed: &Followed| {
+                let standing = followed.standings.iter().find(|(outlet, _)| *outlet == name);
+                let position = standing.map_or(0, |(_, standing)| standing.position());
+                u64::try_from(followed.status.position().saturating_sub(position)).unwrap_or(0)
+            };
+            self.lanes.values().map(of_lane).sum()
+        };
+        self.outlets.iter().map(|outlet| outlet.tally(behind(outlet.name))).collect()
+    }
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Keeps a follower going: always from the position that its target's side remembers.
+async fn supervise(mut follower: Follower, patience: Option<Duration>, stop: CancellationToken) -> Result<(), String> {
+    let (mut failing, mut wait): (Option<Instant>, _) = (None, RETRY_WAIT);
+    let mut before = None;
+    loop {
+        let Err(error) = outlet::run(&mut follower).await else { return Ok(()) };
+        let position = follower.standing.position();
+        if before != Some(position) {
+            (before, failing, wait) = (Some(position), None, RETRY_WAIT);
+        }
+        let failing_for = failing.get_or_insert_with(Instant::now).elapsed();
+        let (outlet, id) = (&follower.outlet, follower.ledger.id());
+        let told = format!("{} of {id} to {}: {}", outlet.name, outlet.target(), chain(&error));
+        metrics::counter!("alluvium_outlet_errors_total", "outlet" => outlet.name).increment(1);
+        if let Some(patience) = patience
+            && (!error.is_transient() || failing_for >= patience)
+        {
+            tracing::error!("outlet stopped: {told}");
+            return Err(told);
+        }
+        let pause = if error.is_transient() { wait } else { MEND_WAIT };
+        say(&error, &told, pause);
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = over(&mut follower.order) => return Ok(()),
+            () = sleep(pause) => wait = (wait * 2).min(RETRY_WAIT_MAX),
+        }
+    }
+}
+
+fn say(error: &OutletError, told: &str, pause: Duration) {
+    if error.is_transient() {
+        tracing::warn!("{told}; trying again in {pause:?}");
+    } else {
+        tracing::error!("{told}; the lake goes on, and this is looked at again in {pause:?}");
+    }
+}
+
+/// When the partition is another worker's.
+async fn over(order: &mut watch::Receiver<Order>) {
+    if order.wait_for(|order| *order == Order::Quit).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
