@@ -10,11 +10,13 @@ use super::{
     keys::{self, Key},
     reader::Reader,
     section::Section,
+    sections,
     source::is_topic,
     value::{Given, Refusal, did_you_mean_this, quoted},
 };
 use crate::{
     broker::BrokerLimits,
+    lane::RejectLimit,
     outlet::{
         Condition, Known, OutletSettings, PostgresSettings, RejectedSettings, ResultsSettings, Secret, TableName,
         TopicName, check_url,
@@ -25,17 +27,21 @@ use crate::{
 /// Where the topic's name stands in another topic's.
 const TOPIC: &str = "{topic}";
 
+/// The outlets; and when a lane stops for its rejects, which stands beside the topic for them.
 pub(super) fn outlets(
     reader: &mut Reader<'_>,
     fields: &[Declared],
     flows: Option<&Flows>,
     limits: Option<BrokerLimits>,
-) -> Option<OutletSettings> {
+) -> (Option<OutletSettings>, Option<Option<RejectLimit>>) {
     let results = results(&mut reader.section("results"), fields, flows);
     let taken = results.as_ref().and_then(|results| results.as_ref()).map(|results| results.topic.clone());
-    let rejected = rejected(&mut reader.section("rejected"), flows, taken.as_ref());
+    let mut table = reader.section("rejected");
+    let limit = sections::reject_limit(&mut table);
+    let rejected = rejected(&mut table, flows, taken.as_ref());
     let postgres = postgres(&mut reader.section("postgres"), flows, limits);
-    Some(OutletSettings { results: results?, rejected: rejected?, postgres: postgres? })
+    let settings = || Some(OutletSettings { results: results?, rejected: rejected?, postgres: postgres? });
+    (settings(), limit)
 }
 
 fn results(table: &mut Section<'_, '_>, fields: &[Declared], flows: Option<&Flows>) -> Option<Option<ResultsSettings>> {

@@ -33,9 +33,8 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let limits = limits(&mut reader.section("limits"));
     let format = format::format(&mut reader.section("format"), &fields, limits.segment_hours_max, has_registry);
     let (lake, flows) = lake(&mut reader.section("lake"), limits.segment_hours_max, &topics);
-    let rejects = rejected(&mut reader.section("rejected"));
     let metrics = reader.section("metrics").read_or(&keys::LISTEN, None, |given| address(given).map(Some));
-    let outlets = outlets::outlets(reader, &fields, flows.as_ref(), limits.broker);
+    let (outlets, rejects) = outlets::outlets(reader, &fields, flows.as_ref(), limits.broker);
 
     let (event_time, window) = event_time?;
     let fields = fields.into_iter().map(|declared| declared.field).collect::<Option<_>>()?;
@@ -138,7 +137,7 @@ fn roll(table: &mut Section<'_, '_>) -> Option<Roll> {
 
 /// When a lane stops for its rejects; not by default.
 #[expect(clippy::option_option, reason = "the outer one is absent where a fault was noted")]
-fn rejected(table: &mut Section<'_, '_>) -> Option<Option<RejectLimit>> {
+pub(super) fn reject_limit(table: &mut Section<'_, '_>) -> Option<Option<RejectLimit>> {
     let above = table.read_or(&keys::STOP_ABOVE, None, |given| value::percentage(given).map(Percentage).map(Some));
     let window = table.duration(&keys::STOP_WINDOW);
     let records_min = table.number(&keys::STOP_RECORDS);

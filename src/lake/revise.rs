@@ -13,7 +13,7 @@
 //! | some files of rejects  | the same, fewer                          | replaces, or deletes, the rest             |
 //! | the last               | nothing to do                            | goes on with what the revision left        |
 
-use std::time::SystemTime;
+use std::{collections::BTreeSet, time::SystemTime};
 
 use bytes::Bytes;
 use chrono::Utc;
@@ -208,6 +208,22 @@ impl Ledger {
     pub(super) async fn is_revised(&self, claim: &Claim, file: &FileEntry) -> bool {
         file.kind == FileKind::Rejected
             && self.store.has(&names::revision(&self.id, claim.start, 1)).await.unwrap_or(false)
+    }
+
+    /// How many revisions have something in staging yet: their replay was cut short, or is under way.
+    pub async fn revisions_on_their_way(&self) -> Result<usize, LakeError> {
+        let folder = names::staging_of(&self.id);
+        let mut found = BTreeSet::new();
+        let mut listing = self.store.list(&folder);
+        while let Some(object) = listing.try_next().await? {
+            let staged = object.location;
+            if let Some((_, start, number)) = names::staged_revision_of(&staged)
+                && self.is_of_a_revision(&staged).await?
+            {
+                found.insert((start, number));
+            }
+        }
+        Ok(found.len())
     }
 
     /// Whether a revision that was made names this staged object: then somebody will publish it yet.

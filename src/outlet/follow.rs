@@ -192,24 +192,34 @@ impl Follower {
         Ok(())
     }
 
-    /// What is to be sent of a claim: the rows of its files of the outlet's kind that are still there.
+    /// What is to be sent of a claim: the rows of its files of the outlet's kind that are still there, and of those that
+    /// replays have made of its rejects by now.
     async fn contents(&self, genesis: &Genesis, claim: &Claim) -> Result<Option<Rows>, OutletError> {
-        let files: Vec<&FileEntry> = claim.files.iter().filter(|file| file.kind == self.outlet.kind).collect();
-        if files.is_empty() {
-            return Ok(None);
+        loop {
+            let held = self.ledger.held(claim.clone()).await?;
+            let entries = held.files().into_iter().map(|file| file.entry);
+            let files: Vec<&FileEntry> = entries.filter(|file| file.kind == self.outlet.kind).collect();
+            if files.is_empty() {
+                return Ok(None);
+            }
+            let (rows, there) = Rows::open(&self.outlet.store, &files).await?;
+            if there.iter().all(|there| *there) {
+                return Ok(Some(rows));
+            }
+            // Only the newest claim can be unpublished, and a claim's newest revision; anybody may finish either.
+            self.ledger.head(genesis).await?;
+            self.ledger.settle_held(&held).await?;
+            let (rows, there) = Rows::open(&self.outlet.store, &files).await?;
+            let gone: Vec<_> = files.iter().zip(&there).filter(|(_, there)| !**there).map(|(file, _)| *file).collect();
+            let revised = self.ledger.held(claim.clone()).await?.number() > held.number();
+            if !gone.is_empty() && revised {
+                continue;
+            }
+            if !gone.is_empty() {
+                self.skip(claim, &gone).await?;
+            }
+            return Ok(there.contains(&true).then_some(rows));
         }
-        let (rows, there) = Rows::open(&self.outlet.store, &files).await?;
-        if there.iter().all(|there| *there) {
-            return Ok(Some(rows));
-        }
-        // Only the newest claim can be unpublished, and anybody may finish it.
-        self.ledger.head(genesis).await?;
-        let (rows, there) = Rows::open(&self.outlet.store, &files).await?;
-        let gone: Vec<_> = files.iter().zip(&there).filter(|(_, there)| !**there).map(|(file, _)| *file).collect();
-        if !gone.is_empty() {
-            self.skip(claim, &gone).await?;
-        }
-        Ok(there.contains(&true).then_some(rows))
     }
 
     /// Leaves out what an expiry deleted, and nothing else.

@@ -179,6 +179,13 @@ impl Doctor<'_> {
                 ));
             }
         }
+        let revisions = ledger.revisions_on_their_way().await?;
+        if revisions > 0 {
+            patient.notes.push(format!(
+                "a replay has left the rejects of {revisions} segments half done, or is under way; `alluvium replay` finishes \
+                 it, and so does `alluvium audit --repair`"
+            ));
+        }
         let stale = ledger.stale_staging(head.newest.as_ref()).await?;
         if stale > 0 {
             patient.notes.push(format!(

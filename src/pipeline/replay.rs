@@ -16,16 +16,16 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use tokio::{
-    runtime::Handle,
     sync::Semaphore,
     time::{Instant, sleep},
 };
 
 use super::{PipelineError, Settings, models::Models};
 use crate::{
+    decode::Schemas,
     lake::{
-        FileKind, Held, HeldFile, LakeError, LakeSettings, Ledger, Place, Recast, Recasted, RejectFiles, Rejected,
-        RejectedFile, Revised, Store, Wanted,
+        FileEntry, FileKind, Held, HeldFile, LakeError, LakeSettings, Ledger, Place, Recast, Recasted, RejectFiles,
+        Rejected, RejectedFile, Revised, Store, Wanted,
     },
     lane::{Cpu, LaneError, Works},
     offset::{LaneId, OffsetRange},
@@ -33,7 +33,7 @@ use crate::{
     telemetry::chain,
 };
 
-/// Claims that are worked on at once; what they take together stays within the memory budget.
+/// Claims that are worked on at once, if there are as many threads; what they take together stays within the memory budget.
 const CLAIMS_AT_ONCE: usize = 4;
 /// How often a claim is looked at again that others revise at the same time, or that needs several revisions.
 const LOOKS_MAX: u32 = 1000;
@@ -163,7 +163,8 @@ impl Replay<'_> {
             let Some((number, ..)) = generation.first() else { continue };
             let works = self.works(*number).await?;
             let claims = stream::iter(generation.to_vec()).map(|place| self.patiently(hands, works.clone(), place));
-            let mut claims = claims.buffer_unordered(CLAIMS_AT_ONCE);
+            let at_once = CLAIMS_AT_ONCE.min(self.settings.limits.cpu_threads.max(1));
+            let mut claims = claims.buffer_unordered(at_once);
             while claims.try_next().await?.is_some() {
                 let claims_done = hands.done.fetch_add(1, Relaxed) + 1;
                 progress(Replaying { claims_done, claims_total: hands.total.load(Relaxed) });
@@ -271,13 +272,8 @@ impl Replay<'_> {
                 continue;
             };
             let reading = RejectedFile::open(&file.entry.path.as_str().into(), bytes)?;
-            let (works, wanted, entry) = (works.clone(), self.wanted.clone(), file.entry.clone());
-            let runtime = Handle::current();
-            let try_all = move || {
-                let mut trial = Trial { works, runtime, wanted, recast, pass };
-                trial.file(reading, &entry).map(|()| (trial.recast, trial.pass))
-            };
-            (recast, pass) = hands.cpu.run(try_all).await??;
+            let trial = Trial { works: works.clone(), wanted: self.wanted.clone(), recast, pass };
+            (recast, pass) = trial.file(&hands.cpu, reading, file.entry).await?;
         }
         let made = match recast {
             Some(recast) => hands.cpu.run(move || recast.finish()).await??,
@@ -299,8 +295,6 @@ impl Replay<'_> {
 /// One file of rejects on its way through the pipeline.
 struct Trial {
     works: Arc<Works>,
-    /// Where a writer's schema is waited for: which ones there are is known only as the file is read.
-    runtime: Handle,
     wanted: Wanted,
     /// Without it, nothing is made of what passes.
     recast: Option<Recast>,
@@ -308,18 +302,34 @@ struct Trial {
 }
 
 impl Trial {
-    fn file(&mut self, mut reading: RejectedFile, entry: &crate::lake::FileEntry) -> Result<(), LaneError> {
+    /// Gives back what was made, and what came of it.
+    async fn file(
+        mut self,
+        cpu: &Cpu,
+        mut reading: RejectedFile,
+        entry: &FileEntry,
+    ) -> Result<(Option<Recast>, Pass), LaneError> {
         if let Some(recast) = &mut self.recast {
             recast.open(entry)?;
         }
         let now_ms = chrono::Utc::now().timestamp_millis();
-        while let Some(rejected) = reading.some()? {
-            self.some(&rejected, now_ms)?;
+        loop {
+            let some;
+            (reading, some) = cpu
+                .run(move || {
+                    let some = reading.some();
+                    (reading, some)
+                })
+                .await?;
+            let Some(rejected) = some? else { return Ok((self.recast, self.pass)) };
+            let (tried, batch) = self.chosen(&rejected);
+            let schemas = self.works.schemas(&batch.records).await?;
+            self = cpu.run(move || self.some(&rejected, &tried, batch, &schemas, now_ms)).await??;
         }
-        Ok(())
     }
 
-    fn some(&mut self, rejected: &Rejected, now_ms: i64) -> Result<(), LaneError> {
+    /// The rejects that were asked for: where they stand among these, and as the broker gave them.
+    fn chosen(&mut self, rejected: &Rejected) -> (Vec<u32>, Batch) {
         let rows = 0..rejected.records.len();
         let tried: Vec<usize> = rows.filter(|&row| self.wanted.takes(rejected, row)).collect();
         self.pass.left_out += (rejected.records.len() - tried.len()) as u64;
@@ -327,8 +337,18 @@ impl Trial {
         let ends = records.first().zip(records.last()).map(|(first, last)| (first.offset, last.offset + 1));
         let (start, end) = ends.unwrap_or_default();
         let batch = Batch { records, range: OffsetRange { start, end }, high_watermark: end };
-        let schemas = self.runtime.block_on(self.works.schemas(&batch.records))?;
-        let scored = self.works.score(batch, &schemas, now_ms)?;
+        (tried.iter().filter_map(|&row| u32::try_from(row).ok()).collect(), batch)
+    }
+
+    fn some(
+        mut self,
+        rejected: &Rejected,
+        tried: &[u32],
+        batch: Batch,
+        schemas: &Schemas,
+        now_ms: i64,
+    ) -> Result<Self, LaneError> {
+        let scored = self.works.score(batch, schemas, now_ms)?;
         let decoded = &scored.decoded;
         for reject in &decoded.rejects {
             *self.pass.still_rejected.entry(reject.reason.code()).or_default() += 1;
@@ -336,10 +356,9 @@ impl Trial {
         self.pass.scored += decoded.rows.records() as u64;
         self.pass.filtered += decoded.filtered.len() as u64;
         if let Some(recast) = &mut self.recast {
-            let tried: Vec<u32> = tried.iter().filter_map(|&row| u32::try_from(row).ok()).collect();
-            recast.take(rejected, &tried, &scored)?;
+            recast.take(rejected, tried, &scored)?;
         }
-        Ok(())
+        Ok(self)
     }
 }
 

@@ -75,6 +75,8 @@ impl Scene {
         let mut now = stage.limited("lake", "", IN_SMALL_SEGMENTS);
         // What fails in a test is not to be tried again for long.
         now.limits.retry_for_max = Duration::ZERO;
+        // One claim after the other, so that a call's number tells which it is.
+        now.limits.cpu_threads = 1;
         Self { stage, sent, now }
     }
 
@@ -221,7 +223,7 @@ impl On {
         assert!(replayed.revisions >= 2 && replayed.scored == 24, "{replayed:?}");
         let calls = whole.log.log().into_iter().enumerate().filter(|(_, call)| !call.contains("_probes"));
         let calls: Vec<_> = calls.collect();
-        assert!(calls.len() > 40, "{calls:?}");
+        assert!(calls.len() > 25, "{calls:?}");
         calls
     }
 }
@@ -409,7 +411,9 @@ fn expire(store: &Store) -> Expire<'_> {
 #[tokio::test]
 async fn an_expiry_at_any_call_of_a_replay_leaves_a_clean_lake() {
     let proof = Proof::of("a replay beside an expiry", &[Promise::L4, Promise::NoneDoubled, Promise::R1, Promise::R2]);
-    let scene = Scene::new().await;
+    let mut scene = Scene::new().await;
+    // What an expiry deletes just when it was published is published once more.
+    scene.now.limits.retry_for_max = Duration::from_secs(30);
     let before = View::of(&objects(&scene.now)).await;
     let policy: Task = Arc::new(|store: Store| async move { expire(&store).delete().await.map(drop).unwrap() }.boxed());
     frozen_everywhere(&scene, On::ByCopy, policy, async |ground, what| {
@@ -461,7 +465,7 @@ async fn staging_of_a_revision_is_not_swept_before_it_is_published() {
     scene.assert_done(&proof, &ground.objects, &before, "swept meanwhile").await;
 }
 
-/// Delays, crashes, replays by pipelines of then and of now, and repairs, as the seed has it.
+/// Delays, crashes, replays and repairs, as the seed has it.
 #[tokio::test]
 async fn replays_repairs_and_crashes_in_any_order_leave_every_record_in_one_place() {
     let proof = Proof::of("replays, repairs and crashes in any order", OF_A_REPLAY);
