@@ -168,7 +168,9 @@ async fn a_broken_record_is_rejected_for_the_reason_that_it_is_named_for() {
                 tried += 1;
                 send(&stage, &feed, 1).await;
                 let mut records = topic(&stage, &name).await.remove(0);
-                records.iter_mut().for_each(|record| record.timestamp_ms = NOW_MS);
+                for record in &mut records {
+                    record.timestamp_ms = NOW_MS;
+                }
                 let outcome = decoder.decode(&records, NOW_MS).unwrap();
                 assert_eq!(outcome.rejects.len() as u64, count, "{name}: all are rejects");
                 for reject in outcome.rejects {
