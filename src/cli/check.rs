@@ -21,6 +21,7 @@ use crate::{
     lake::{LakeSettings, Store},
     model::Model,
     pipeline::{Flow, Pipeline, Settings, Sharing},
+    registry::{Registry, RegistrySettings},
     telemetry::{chain, progress::count},
 };
 
@@ -32,7 +33,8 @@ const MEMBERS_SHOWN_MAX: usize = 20;
 /// Check a pipeline file, and that its model, broker and lake are there
 ///
 /// Tells every fault of the file at once. Then asks the model whether the fields fit it, the broker for the topic and
-/// its partitions, its coordinator for the group, outlets for their topic or table, and the lake's store whether it can keep records exactly once. Nothing
+/// its partitions, its coordinator for the group, the schema registry if one is named, outlets for their topic or table,
+/// and the lake's store whether it can keep records exactly once. Nothing
 /// is joined. One line a check: ok, or what to do.
 #[derive(Debug, Args)]
 #[command(
@@ -69,6 +71,9 @@ impl Check {
             return Ok(());
         }
         ask_broker(settings, report).await?;
+        if let Some(settings) = &settings.registry {
+            report.add("registry", registry(settings).await)?;
+        }
         report.add("lake", lake(&settings.lake).await)
     }
 }
@@ -179,6 +184,12 @@ async fn offsets(broker: &Broker, topic: &str, partitions: &[i32]) -> Result<u64
     });
     let add = |sum: u64, kept| async move { Ok(sum.saturating_add(kept)) };
     kept.buffer_unordered(PARTITIONS_ASKED_MAX).try_fold(0, add).await
+}
+
+async fn registry(settings: &RegistrySettings) -> Answer {
+    let registry = Registry::open(settings).map_err(|error| chain(&error))?;
+    registry.reach().await.map_err(|error| chain(&error))?;
+    Ok(format!("reached at {}", settings.urls.join(", ")))
 }
 
 pub(super) async fn lake(settings: &LakeSettings) -> Answer {

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     broker::{BrokerLimits, GroupProtocol, GroupSettings, SourceSettings, Start},
-    decode::{CsvSettings, DecodeSettings, Envelope, EventTime, EventWindow, Format, JsonSettings, Lines},
+    decode::{
+        AvroEncoding, CsvSettings, DecodeSettings, Envelope, EventTime, EventWindow, Format, JsonSettings, Lines,
+    },
     lake::{Compression, LakeSettings, PartitionBy, Roll},
     lane::Limits,
     model::{Backend, ModelSettings},
@@ -30,6 +32,10 @@ const FULL: &str = include_str!("testdata/full.toml");
 const GROUP: &str = include_str!("testdata/group.toml");
 /// What is for another format.
 const CSV: &str = include_str!("testdata/csv.toml");
+const AVRO: &str = "[format]\ntype = \"avro\"\nencoding = \"plain\"\nschema = \"src/config/testdata/flower.avsc\"\n\
+     reader_schema = [\"src/config/testdata/flower.avsc\"]\nenvelope = \"debezium\"\n";
+const PROTOBUF: &str = "[format]\ntype = \"protobuf\"\nencoding = \"plain\"\ndescriptor = \"src/config/testdata/flower.proto\"\n\
+     message = \"lab.Flower\"\n";
 const IRIS: &str = include_str!("../../pipelines/iris.toml");
 
 fn minimal() -> String {
@@ -131,7 +137,7 @@ fn every_key_reaches_its_setting() {
     for key in KEYS {
         let written = |line: &&str| line.split_once(" = ").is_some_and(|(name, _)| name == key.name);
         assert!(
-            FULL.lines().chain(GROUP.lines()).chain(CSV.lines()).any(|line| written(&line)),
+            [FULL, GROUP, CSV, AVRO, PROTOBUF].iter().flat_map(|text| text.lines()).any(|line| written(&line)),
             "{} is missing",
             key.name
         );
@@ -440,7 +446,7 @@ fn a_bad_unit_is_told_with_the_right_ones() {
 #[test]
 fn a_word_that_is_no_choice_is_told_with_the_choices() {
     assert_faults(&[
-        ("[format]", "type = \"xml\"", "type takes `json`, `csv` or `raw`, not \"xml\""),
+        ("[format]", "type = \"xml\"", "type takes `json`, `csv`, `avro`, `protobuf` or `raw`, not \"xml\""),
         (
             "[source]",
             "start = \"late\"",
@@ -494,7 +500,11 @@ fn a_format_s_keys_and_its_fields_must_agree() {
     let cases: [(&str, &str, &[&str]); 12] = [
         ("json", "delimiter = \";\"", &["3:13: delimiter is for csv; set type, or leave this out"]),
         ("raw", "lines = true", &["3:9: lines is for json and csv; set type, or leave this out"]),
-        ("csv", "envelope = \"debezium\"", &["3:12: envelope is for json; set type, or leave this out"]),
+        (
+            "csv",
+            "envelope = \"debezium\"",
+            &["3:12: envelope is for json and avro and protobuf; set type, or leave this out"],
+        ),
         ("csv", "delimiter = \"||\"", &[&format!("3:13: {delimiter} \"||\"")]),
         ("csv", "delimiter = \"a\"", &[&format!("3:13: {delimiter} \"a\"")]),
         ("csv", "delimiter = \" \"", &[&format!("3:13: {delimiter} \" \"")]),
@@ -521,6 +531,64 @@ fn a_format_s_keys_and_its_fields_must_agree() {
     }
     let unnamed = "2:8: field \"id\" has a path, and csv has no names; name them all, in order, with columns";
     assert_eq!(faults_of(&format!("[format]\ntype = \"csv\"\n{path}")), [unnamed]);
+}
+
+#[test]
+fn formats_by_schema_are_read_with_their_files() {
+    let decode = |format: &str| parse(&[SOURCE, FIELD, MODEL, LAKE, format].concat(), unset).unwrap().decode.format;
+    let Format::Avro(avro) = decode(AVRO) else { panic!("it is Avro") };
+    assert!(matches!(avro.encoding, AvroEncoding::Plain(_)) && avro.reader.is_some());
+    assert_eq!(avro.envelope, Envelope::Debezium);
+    let Format::Protobuf(protobuf) = decode(PROTOBUF) else { panic!("it is Protobuf") };
+    assert!(!protobuf.framed && protobuf.schema.is_some());
+    let registry = "[registry]\nurl = \"http://a\"\n[format]\ntype = \"protobuf\"\n";
+    let Format::Protobuf(protobuf) = decode(registry) else { panic!("it is Protobuf") };
+    assert!(protobuf.framed && protobuf.schema.is_none());
+}
+
+#[test]
+fn keys_of_formats_by_schema_must_agree() {
+    let file = "\"src/config/testdata/flower.avsc\"";
+    let proto = "\"src/config/testdata/flower.proto\"";
+    let no_registry = |file: &str| {
+        format!(
+            "2:8: where the schemas are is not told; write [registry] with its url, or {file} with a file and \
+             encoding = \"plain\""
+        )
+    };
+    for (format, lines, told) in [
+        ("avro", "", no_registry("schema")),
+        ("protobuf", "", no_registry("descriptor")),
+        ("json", "encoding = \"plain\"", "3:12: encoding is for avro and protobuf; set type, or leave this out".into()),
+        (
+            "protobuf",
+            &format!("encoding = \"single-object\"\nmessage = \"M\"\ndescriptor = {proto}"),
+            "3:12: single-object is for avro only".into(),
+        ),
+        ("avro", "encoding = \"plain\"", "3:12: this encoding needs schema beside it".into()),
+        ("protobuf", "encoding = \"plain\"", "3:12: this encoding needs descriptor beside it".into()),
+        (
+            "avro",
+            &format!("schema = {file}"),
+            "3:10: schema is not used where records name their schema in a registry; leave it out, or set encoding"
+                .into(),
+        ),
+        ("protobuf", &format!("descriptor = {proto}"), "3:14: descriptor needs message beside it".into()),
+        (
+            "protobuf",
+            &format!("descriptor = {proto}\nmessage = \"lab.Tree\""),
+            "3:14: it has no message \"lab.Tree\"".into(),
+        ),
+        (
+            "avro",
+            "encoding = \"plain\"\nschema = \"Cargo.toml\"",
+            "4:10: not a schema in Avro: not JSON: expected value at line 1 column 2".into(),
+        ),
+    ] {
+        assert_eq!(faults_of(&format!("[format]\ntype = \"{format}\"\n{lines}")), [told], "{format} {lines}");
+    }
+    let missing = faults_of("[format]\ntype = \"avro\"\nencoding = \"plain\"\nschema = \"no/such.avsc\"");
+    assert!(missing[0].starts_with("4:10: can't read the schema \"no/such.avsc\": "), "{missing:?}");
 }
 
 #[test]

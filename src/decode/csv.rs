@@ -22,14 +22,14 @@ pub(super) struct Csv {
 
 impl Csv {
     pub(super) fn new(settings: &CsvSettings, fields: &[Field]) -> Self {
-        let numbered = || (0..).zip(fields);
-        let named = |name: &String| {
-            let here = numbered().filter(|(_, field)| matches!(field.path.as_slice(), [only] if only == name));
+        let all = || (0..).zip(fields);
+        let read_from = |name: &String| {
+            let here = all().filter(|(_, field)| matches!(field.path.as_slice(), [only] if only == name));
             here.map(|(slot, field)| (slot, field.kind)).collect()
         };
         let columns = match &settings.columns {
-            Some(names) => names.iter().map(named).collect(),
-            None => numbered().map(|(slot, field)| vec![(slot, field.kind)]).collect(),
+            Some(columns) => columns.iter().map(read_from).collect(),
+            None => all().map(|(slot, field)| vec![(slot, field.kind)]).collect(),
         };
         Self { columns, delimiter: settings.delimiter, nulls: settings.nulls.clone() }
     }

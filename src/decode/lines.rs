@@ -81,7 +81,7 @@ fn is_empty(line: &[u8]) -> bool {
 /// Of the line that `rest` begins with, from 1.
 fn line_number(bytes: &[u8], rest: &[u8]) -> usize {
     let before = bytes.get(..bytes.len() - rest.len()).unwrap_or_default();
-    1 + before.iter().filter(|byte| **byte == b'\n').count()
+    before.split(|byte| *byte == b'\n').count()
 }
 
 /// The first line, and what follows its line break; for formats in which a line break always ends a row.

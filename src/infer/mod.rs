@@ -109,8 +109,9 @@ impl Inferred {
             window: EventWindow { earliest_ms: i64::MIN, ahead_ms: i64::MAX },
             record_bytes_max: usize::MAX,
         });
-        let decoded = decoder.decode_with(records, &by_schema::learnt(&decoder, &self.writers), 0)?;
-        Ok(decoded.rejects.into_iter().fold(BTreeMap::new(), |mut by_reason, reject| {
+        let known = by_schema::learnt(&decoder, &self.writers);
+        let rejects = decoder.decode_with(records, &known, 0)?.rejects;
+        Ok(rejects.into_iter().fold(BTreeMap::new(), |mut by_reason, reject| {
             *by_reason.entry(reject.reason).or_insert(0) += 1;
             by_reason
         }))

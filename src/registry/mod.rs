@@ -94,6 +94,11 @@ impl Registry {
         Ok(Self { client: Client::new(settings)?, schemas: Memory::new(settings.schemas_max) })
     }
 
+    /// Whether it can be reached, and takes the credentials.
+    pub async fn reach(&self) -> Result<(), RegistryError> {
+        self.client.get::<serde::de::IgnoredAny>(&["schemas", "types"]).await.map(drop)
+    }
+
     /// The schema of an id; `None` if the registry says that there is none.
     pub async fn schema(&self, id: u32) -> Result<Option<Arc<Schema>>, RegistryError> {
         self.schemas.get(id, || self.ask(id)).await

@@ -102,6 +102,15 @@ async fn a_schema_is_asked_for_once() {
 }
 
 #[tokio::test]
+async fn it_is_reached_if_it_answers() {
+    let script = Script::of([(200, "[\"a\"]"), (403, "{}")]);
+    let registry = registry(&script).await;
+    assert!(registry.reach().await.is_ok());
+    assert_eq!(registry.reach().await.unwrap_err().kind(), RegistryErrorKind::Person);
+    assert_eq!(script.asked(), ["GET /schemas/types", "GET /schemas/types"]);
+}
+
+#[tokio::test]
 async fn a_path_in_the_url_is_kept() {
     let script = Script::of([(200, SCHEMA)]);
     let url = format!("{}/apis/ccompat/v7/", script.start().await);

@@ -2,6 +2,7 @@
 
 use alluvium::{
     config,
+    decode::{CsvSettings, Format, Lines},
     lake::{FileKind, audit},
     pipeline::Settings,
     record::{Reason, Record},
@@ -147,9 +148,8 @@ async fn the_rows_of_a_record_go_each_to_its_own_hour() {
     let format = "type = \"csv\"\nlines = true";
     let mut settings = settings(&stage, format, &(measures("") + at), "iris");
     settings.lake.segment_hours_max = 2;
-    let lines = Some(alluvium::decode::Lines { hours_max: 2 });
-    settings.decode.format =
-        alluvium::decode::Format::Csv(alluvium::decode::CsvSettings { lines, ..Default::default() });
+    let lines = Some(Lines { hours_max: 2 });
+    settings.decode.format = Format::Csv(CsvSettings { lines, ..CsvSettings::default() });
     let summary = batch(settings.clone()).await;
     let counts = summary.tally.counts;
     assert_eq!((counts.scored, counts.rejected, counts.further_rows), (3, 1, 4));

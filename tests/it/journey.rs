@@ -101,7 +101,14 @@ async fn bad_records_are_kept_byte_for_byte_with_a_reason() {
     ];
     let reasons: BTreeSet<Reason> = bad.iter().map(|(reason, _)| *reason).collect();
     // Those of other formats have tests of their own.
-    let others = [Reason::NotUtf8, Reason::NotCsv, Reason::NotDebezium];
+    let others = [
+        Reason::NotUtf8,
+        Reason::NotCsv,
+        Reason::NotDebezium,
+        Reason::NotAvro,
+        Reason::NotProtobuf,
+        Reason::UnknownSchema,
+    ];
     assert!(Reason::ALL.iter().filter(|reason| !others.contains(reason)).all(|reason| reasons.contains(reason)));
     let mut records: Vec<Record> = bad.iter().map(|(_, record)| record.clone()).collect();
     records[0].headers = [("trace".to_owned(), vec![0, 255])].into();

@@ -15,15 +15,16 @@ use apache_avro::{Schema, types::Value};
 use crate::support::{
     lake::{numbers, places, rows, texts},
     parts,
+    program::{run, written as written_file},
     registry::{Apicurio, Scripted},
-    stage::{Behind, DATASET, Running, Stage, assert_clean, batch, objects, unique_topic, value},
+    stage::{DATASET, Running, Stage, assert_clean, batch, objects, unique_topic, value},
     until,
 };
 
 const FLOWER: &str = r#"{"type":"record","name":"lab.Flower","fields":[{"name":"id","type":"long"},
     {"name":"sepal_length","type":"double"},{"name":"sepal_width","type":"double"},
     {"name":"petal_length","type":"double"},{"name":"petal_width","type":"double"}]}"#;
-/// The same, as people changed it: another order, a promoted type, one nullable, one new, one under another name.
+/// The same, as people changed it: another order, narrower types, one nullable, one new, one under another name.
 const NEWER: &str = r#"{"type":"record","name":"lab.Flower","fields":[{"name":"petal_width","type":["null","double"]},
     {"name":"garden","type":{"type":"map","values":"string"}},{"name":"number","type":"int","aliases":["id"]},
     {"name":"sepal_length","type":"float"},{"name":"sepal_width","type":"double"},{"name":"petal_length","type":"double"}]}"#;
@@ -221,6 +222,20 @@ async fn debezium_s_envelope_in_avro_lands_the_row_after_and_filters_deletes() {
     assert_clean(&settings).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_asks_the_registry_too() {
+    let (stage, registry) = (Stage::new(1).await, Scripted::default());
+    let url = registry.start().await;
+    let text = stage.pipeline(stage.lake_folder("lake").to_str().unwrap(), &format!("[registry]\nurl = \"{url}\""));
+    std::fs::create_dir(stage.lake_folder("lake")).unwrap();
+    let path = written_file(&stage, &text);
+    let sound = run(["check".as_ref(), path.as_os_str()]).await;
+    sound.assert_told(0, &["ok    registry", &url]);
+    registry.refuse_with(Some(401));
+    let refused = run(["check".as_ref(), path.as_os_str()]).await;
+    refused.assert_told(1, &["FAIL  registry", "look at `user` and `password` under [registry]"]);
+}
+
 fn file(stage: &Stage, name: &str, text: &str) -> String {
     let path = stage.folder.path().join(name);
     std::fs::write(&path, text).unwrap();
@@ -230,7 +245,8 @@ fn file(stage: &Stage, name: &str, text: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn apicurio_s_schemas_are_read_with_their_references_and_as_they_evolve() {
     let Some(apicurio) = Apicurio::shared().await else { return };
-    let stage = Stage { topic: unique_topic(), ..Stage::new(1).await };
+    let mut stage = Stage::new(1).await;
+    stage.topic = unique_topic();
     stage.broker.create_topic(&stage.topic, 1, 1).await.unwrap();
     let (client, subject) = (apicurio.client(), format!("{}-value", stage.topic));
     let old = client.register(&subject, SchemaKind::Avro, FLOWER, &[]).await.unwrap();
@@ -246,14 +262,18 @@ async fn apicurio_s_schemas_are_read_with_their_references_and_as_they_evolve() 
     let whole = client.schema(visit).await.unwrap().unwrap();
     assert_eq!(whole.imports.iter().map(|import| &*import.name).collect::<Vec<_>>(), ["lab.Flower"]);
 
+    let new = client.register(&subject, SchemaKind::Avro, NEWER, &[]).await.unwrap();
+    assert!(new != old && client.latest(&subject).await.unwrap().unwrap().version == 2);
     stage.send(0, (0..20).map(|id| framed(old, &written(FLOWER, flower(id)))).collect()).await;
-    // The reader knows the newer schema alone, in which the number has another name.
-    let reader = file(&stage, "newer.avsc", &NEWER.replace("\"garden\",", "\"garden\",\"default\":{},"));
+    stage.send(0, (20..30).map(|id| framed(new, &written(NEWER, newer_flower(id)))).collect()).await;
+    // The reader knows a schema that is newer than one and wider than both, in which the number has another name.
+    let reader = NEWER.replace("\"int\"", "\"long\"").replace("\"float\"", "\"double\"");
+    let reader = file(&stage, "newer.avsc", &reader.replace("\"garden\",", "\"garden\",\"default\":{},"));
     let format = format!("type = \"avro\"\nreader_schema = \"{reader}\"");
     let mut evolved = settings(&stage, &apicurio.url(), &format, "");
     evolved.decode.fields.iter_mut().filter(|field| field.name == "id").for_each(|id| id.path = vec!["number".into()]);
     batch(evolved.clone()).await;
-    assert_eq!(ids(&evolved).await, (0..20).collect::<Vec<_>>());
+    assert_eq!(ids(&evolved).await, (0..30).collect::<Vec<_>>());
     assert_clean(&evolved).await;
 
     let inside = written(FLOWER, flower(5));
@@ -265,7 +285,7 @@ async fn apicurio_s_schemas_are_read_with_their_references_and_as_they_evolve() 
         field.nullable = true;
     });
     let counts = batch(nested.clone()).await.tally.counts;
-    assert_eq!((counts.scored, counts.rejected), (1, 21), "the visit alone has a flower within it");
+    assert_eq!((counts.scored, counts.rejected), (1, 31), "the visit alone has a flower within it");
 }
 
 /// Through a serializer that shares nothing with Alluvium.
@@ -321,8 +341,8 @@ async fn send_by(python: &Path, script: &str, arguments: &[&str]) {
 async fn by_python(script: &str, schema: &str, format: &str, modules: &str) {
     let Some(apicurio) = Apicurio::shared().await else { return };
     let Some(python) = parts::python_with(modules) else { return };
-    let Some(stage) = Stage::on(Behind::Embedded, 1).await else { return };
-    let stage = Stage { topic: unique_topic(), ..stage };
+    let mut stage = Stage::new(1).await;
+    stage.topic = unique_topic();
     stage.broker.create_topic(&stage.topic, 1, 1).await.unwrap();
     send_by(&python, script, &[&stage.brokers, &stage.topic, &apicurio.url(), schema]).await;
     let settings = settings(&stage, &apicurio.url(), format, "");

@@ -46,8 +46,8 @@ fn field(member: &Member, taken: &mut HashSet<String>) -> Option<Field> {
 /// A name that a column may have and no other has.
 fn name(path: &[String], taken: &mut HashSet<String>) -> String {
     let plain: String = path.join("_").chars().filter(|c| !c.is_control()).take(NAME_CHARS_MAX).collect();
-    let bare = plain.trim_start_matches('_').to_owned();
-    let allowed = [plain.clone(), bare].into_iter().find(|name| is_column_name(name));
+    let stripped = plain.trim_start_matches('_').to_owned();
+    let allowed = [plain.clone(), stripped].into_iter().find(|name| is_column_name(name));
     let base = allowed.unwrap_or(format!("field_{plain}"));
     let numbered = (2..).map(|number| format!("{base}_{number}"));
     let mut names = [base.clone()].into_iter().chain(numbered);

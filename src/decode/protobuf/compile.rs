@@ -26,6 +26,9 @@ pub(super) const WRAPPERS: [&str; 9] = [
     "google.protobuf.BytesValue",
 ];
 
+/// A field, what is done with it, and all the slots that it fills.
+type Wanted = (FieldDescriptor, Field, Target);
+
 pub(super) fn compile(message: &MessageDescriptor, root: &Node) -> Program {
     let mut program = Program::default();
     program.add(message.fields(), root);
@@ -49,13 +52,15 @@ impl Program {
             if let (Step::Leaf(leaf), Some(value)) = (&step, default(&field)) {
                 defaults.push((target.clone(), constant(*leaf, value)));
             }
-            wanted.push((field, Field::new(step, target)));
+            wanted.push((field, Field::new(step, target), Target::whole(below)));
         }
         passed.retain(|field| field.containing_oneof().is_some_and(|of| has_member(&wanted, &of)));
         let nowhere = Target::Many(vec![], vec![]);
-        wanted.extend(passed.into_iter().map(|field| (field, Field::new(Step::Passed, nowhere.clone()))));
+        wanted.extend(
+            passed.into_iter().map(|field| (field, Field::new(Step::Passed, nowhere.clone()), nowhere.clone())),
+        );
         let fields = (0..wanted.len()).map(|at| (wanted[at].0.number(), rivals(&wanted, at))).collect::<Vec<_>>();
-        let fields = fields.into_iter().zip(wanted).map(|((number, (others, other_messages)), (_, field))| Field {
+        let fields = fields.into_iter().zip(wanted).map(|((number, (others, other_messages)), (_, field, _))| Field {
             number,
             others,
             other_messages,
@@ -139,22 +144,22 @@ impl Program {
     }
 }
 
-fn has_member(wanted: &[(FieldDescriptor, Field)], of: &OneofDescriptor) -> bool {
-    wanted.iter().any(|(field, _)| field.containing_oneof().as_ref() == Some(of))
+fn has_member(wanted: &[Wanted], of: &OneofDescriptor) -> bool {
+    wanted.iter().any(|(field, ..)| field.containing_oneof().as_ref() == Some(of))
 }
 
 /// What a field takes the place of: the other wanted members of its oneof.
-fn rivals(wanted: &[(FieldDescriptor, Field)], at: usize) -> (Vec<Target>, Vec<usize>) {
+fn rivals(wanted: &[Wanted], at: usize) -> (Vec<Target>, Vec<usize>) {
     let Some(of) = wanted[at].0.containing_oneof() else { return (vec![], vec![]) };
     let rivals = || {
         let others = wanted.iter().enumerate().filter(|(other, _)| *other != at);
-        others.filter(|(_, (field, _))| field.containing_oneof().as_ref() == Some(&of)).map(|(_, (_, field))| field)
+        others.filter(|(_, (field, ..))| field.containing_oneof().as_ref() == Some(&of)).map(|(_, rival)| rival)
     };
-    let messages = rivals().filter_map(|field| match &field.step {
+    let messages = rivals().filter_map(|(_, field, _)| match &field.step {
         Step::Message(index) | Step::Group(index) => Some(*index),
         _ => None,
     });
-    (rivals().map(|field| field.target.clone()).collect(), messages.collect())
+    (rivals().map(|(.., whole)| whole.clone()).collect(), messages.collect())
 }
 
 /// What a field that is not written has: where its absence can't be told, and where its schema says so.

@@ -7,7 +7,9 @@
 
 use std::collections::HashMap;
 
-use prost_reflect::{DescriptorPool, FileDescriptor, MessageDescriptor};
+use prost_reflect::{
+    DescriptorPool, FileDescriptor, MessageDescriptor, prost::Message as _, prost_types::FileDescriptorProto,
+};
 use protox::{
     Compiler,
     file::{ChainFileResolver, File, FileResolver, GoogleFileResolver},
@@ -25,6 +27,7 @@ use super::{
 };
 use crate::record::{Reason, Schema};
 
+mod base64;
 mod compile;
 mod describe;
 mod program;
@@ -148,8 +151,18 @@ struct Texts(HashMap<String, String>);
 impl FileResolver for Texts {
     fn open_file(&self, name: &str) -> Result<File, protox::Error> {
         let text = self.0.get(name).ok_or_else(|| protox::Error::file_not_found(name))?;
-        File::from_source(name, text)
+        match described(name, text) {
+            Some(file) => Ok(File::from_file_descriptor_proto(file)),
+            None => File::from_source(name, text),
+        }
     }
+}
+
+/// A descriptor in place of a text, as Confluent's serializers for Python register it; some registries keep it so.
+fn described(name: &str, text: &str) -> Option<FileDescriptorProto> {
+    let mut file = FileDescriptorProto::decode(base64::decoded(text)?.as_slice()).ok()?;
+    file.name = Some(name.to_owned());
+    Some(file)
 }
 
 fn compiled(text: &str, mut texts: HashMap<String, String>) -> Result<(DescriptorPool, FileDescriptor), String> {

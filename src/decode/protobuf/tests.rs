@@ -160,7 +160,7 @@ fn messages_are_read_by_path_and_a_message_in_parts_is_one() {
     let of = order();
     let bytes = message(&of, &[("inner", inner(5, "a"))]).encode_to_vec();
     let paths = ["inner.id", "inner.name", "inner", "inner.next.id", "text.x"];
-    let wanted = ["5", "the text \"a\"", "an object", "nothing", "nothing"];
+    let wanted = ["5", "the text \"a\"", "an object", "nothing", "what lies in something other than an object"];
     assert_eq!(read_plain(&paths, &bytes).unwrap(), wanted);
     // The second part says nothing of the id.
     let parts = [bytes, vec![0x92, 0x01, 3, 0x12, 1, b'b']].concat();
@@ -256,7 +256,7 @@ fn what_is_wrong_with_the_bytes_is_told() {
     assert_eq!(refused(&[0x72, 1, 0xff]), "a text is not UTF-8, about byte 4");
     assert_eq!(refused(&[0x22, 0]), "field 4 is written in another way than its schema has it, about byte 2");
     assert_eq!(refused(&[0x0b; 200]), "groups are nested too deeply, about byte 102");
-    assert_eq!(refused(b"{\"i64\":1}"), "the message ends in the middle, about byte 10");
+    assert_eq!(refused(b"{\"i64\":1}"), "the message ends in the middle, about byte 4");
 }
 
 /// What the library's message has for a scalar, as people are told.
@@ -343,6 +343,18 @@ fn a_descriptor_set_is_as_good_as_its_text() {
     assert_eq!(ProtobufSchema::parse(&set, "shop.Nothing"), Err("it has no message \"shop.Nothing\"".into()));
     assert!(ProtobufSchema::parse(b"syntax = \"proto3\"; message {}", "M").is_err());
     assert!(ProtobufSchema::parse(&[0xff, 0xfe], "M").unwrap_err().starts_with("not a set of descriptors"));
+}
+
+#[test]
+fn a_descriptor_in_base64_is_as_good_as_its_text() {
+    // lab.proto with the messages Note and Flower, of which the second has an id.
+    let text = "CglsYWIucHJvdG8SA2xhYiIGCgROb3RlIhQKBkZsb3dlchIKCgJpZBgBIAEoA2IGcHJvdG8z";
+    let protobuf = Protobuf::new(&Plan::of_paths(&["id"]), &settings(true, None, None));
+    let schema = crate::record::Schema { kind: SchemaKind::Protobuf, text: text.into(), imports: vec![] };
+    let mut known = Schemas::default();
+    known.insert(7, Arc::new(Learnt(protobuf.learn(&schema))));
+    let read = read(&settings(true, None, None), &known, &["id"], &[0, 0, 0, 0, 7, 2, 2, 0x08, 5]);
+    assert_eq!(read.unwrap(), ["5"]);
 }
 
 #[test]

@@ -37,10 +37,13 @@ fn a_raw_value_is_the_one_field_as_it_is() {
     assert_eq!(fate(&decoder, ""), Err("empty: the value has no bytes".into()));
 }
 
+/// Cells, and what becomes of each.
+type Cases<'c> = &'c [(&'c str, Result<&'c str, &'c str>)];
+
 #[test]
 fn csv_is_typed_by_the_declared_fields() {
     let fields = |kind| vec![nullable("f", kind), field("end", FieldKind::String)];
-    let table: &[(FieldKind, &[(&str, Result<&str, &str>)])] = &[
+    let table: &[(FieldKind, Cases<'_>)] = &[
         (
             FieldKind::Int64,
             &[
@@ -175,7 +178,8 @@ fn the_rows_of_a_record_fit_into_one_segment() {
     let format = json(Some(LINES), Envelope::None);
     let fields = vec![field("t", FieldKind::Timestamp(Milliseconds))];
     let decoder = Decoder::new(&DecodeSettings { format, event_time: EventTime::Field(0), ..settings(fields) });
-    let at = |hours: &[i64]| hours.iter().map(|hour| format!("{{\"t\":{}}}\n", hour * HOUR_MS)).collect::<String>();
+    let at =
+        |hours: &[i64]| hours.iter().map(|hour| format!("{{\"t\":{}}}\n", hour * HOUR_MS)).collect::<Vec<_>>().concat();
     let outcome = decode(&decoder, &[at(&[1, 9, 1, 9]), at(&[1, 2, 3]), at(&[5, 4, 4])]);
     assert_eq!(outcome.rows.source, [0, 0, 0, 0, 2, 2, 2]);
     assert_eq!(outcome.rows.event_ms, [1, 9, 1, 9, 5, 4, 4].map(|hour| hour * HOUR_MS));

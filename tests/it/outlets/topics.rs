@@ -217,7 +217,7 @@ async fn killed_before_a_position_is_kept_nothing_is_left_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_deleted_meanwhile_stops_nothing_and_is_made_again() {
     let stage = Stage::new(1).await;
-    let settings = settings(&stage, "[rejected]\ntopic = \"bad\"\n", "roll_age = \"50ms\"\n");
+    let settings = settings(&stage, "[rejected]\ntopic = \"bad\"\n", "roll_age = \"100ms\"\n");
     let running = Running::start(settings.clone()).await;
     stage.send(0, vec![value("a")]).await;
     until("it is there", async || read(&stage, "bad").await.len() == 1).await;
