@@ -49,8 +49,8 @@ impl Apicurio {
         let Some(folder) = folder else {
             return parts::missing("no schema registry (ALLUVIUM_TEST_REGISTRY names its folder, see .ci/registry)");
         };
-        let program = std::fs::read_dir(&folder).unwrap().filter_map(|entry| Some(entry.unwrap().path()));
-        let program = program.into_iter().find(|path| path.to_string_lossy().ends_with("-runner.jar"));
+        let mut files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let program = files.find(|path| path.to_string_lossy().ends_with("-runner.jar"));
         let program = program.expect("the folder holds the registry's program");
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let mut shell = Command::new("sh");
