@@ -91,7 +91,7 @@ fn by_schema(c: &mut Criterion) {
     let avro = |(id, measures, species): &(i64, Vec<f64>, String)| {
         let mut bytes = vec![0, 0, 0, 0, 7];
         varint(&mut bytes, (id.cast_unsigned() << 1) ^ (id >> 63).cast_unsigned());
-        measures.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
+        bytes.extend(measures.iter().flat_map(|value| value.to_le_bytes()));
         varint(&mut bytes, (species.len() as u64) << 1);
         bytes.extend(species.as_bytes());
         bytes
@@ -142,8 +142,8 @@ fn registered(c: &mut Criterion, name: &str, format: Format, kind: SchemaKind, t
     schemas.insert(7, Arc::new(decoder.learn(&schema)));
     let record = |(value, offset)| Record { offset, timestamp_ms: NOW_MS, value: Some(value), ..Record::default() };
     let records: Vec<Record> = values.into_iter().zip(0..).map(record).collect();
-    let decoded = decoder.decode_with(&records, &schemas, NOW_MS).expect("good records");
-    assert_eq!(decoded.rows.columns.num_rows(), RECORDS, "{:?}", decoded.rejects.first());
+    let tried = decoder.decode_with(&records, &schemas, NOW_MS).expect("good records");
+    assert_eq!(tried.rows.columns.num_rows(), RECORDS, "{:?}", tried.rejects.first());
     let mut group = group(c, name);
     group.bench_function("ours", |b| b.iter(|| decoder.decode_with(black_box(&records), &schemas, NOW_MS)));
 }

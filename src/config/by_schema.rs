@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     keys::{self, Encoding, Key},
-    section::Section,
+    section::{Noted, Section},
     value::{self, Given, MIB, Refusal, quoted},
 };
 use crate::decode::{AvroEncoding, AvroSchema, AvroSettings, Format, ProtobufSchema, ProtobufSettings};
@@ -21,8 +21,8 @@ pub(super) fn avro(table: &mut Section<'_, '_>, has_registry: bool) -> Option<Fo
     let envelope = table.choice(&keys::ENVELOPE, &keys::ENVELOPES);
     let encoding = table.choice(&keys::ENCODING, &keys::ENCODINGS);
     let texts = texts(table, &keys::SCHEMA);
-    let reader = texts_of_reader(table);
-    let encoding = match (encoding?, texts?) {
+    let reader = reader(table);
+    let encoding = match (encoding?, texts.ok()?) {
         (Encoding::Registry, None) if !has_registry => table.refuse(&keys::FORMAT, no_registry("schema")),
         (Encoding::Registry, None) => Some(AvroEncoding::Registry),
         (Encoding::Registry, Some(_)) => table.refuse(&keys::SCHEMA, unneeded("schema")),
@@ -34,7 +34,7 @@ pub(super) fn avro(table: &mut Section<'_, '_>, has_registry: bool) -> Option<Fo
             each.into_iter().collect::<Option<_>>().map(AvroEncoding::SingleObject)
         }
     };
-    Some(Format::Avro(AvroSettings { encoding: encoding?, reader: reader?, envelope: envelope? }))
+    Some(Format::Avro(AvroSettings { encoding: encoding?, reader: reader.ok()?, envelope: envelope? }))
 }
 
 pub(super) fn protobuf(table: &mut Section<'_, '_>, has_registry: bool) -> Option<Format> {
@@ -77,21 +77,19 @@ fn unneeded(what: &str) -> Refusal {
         .hint("leave it out, or set encoding")
 }
 
-fn texts_of_reader(table: &mut Section<'_, '_>) -> Option<Option<AvroSchema>> {
-    match texts(table, &keys::READER_SCHEMA)? {
-        None => Some(None),
-        Some(texts) => schema(table, &keys::READER_SCHEMA, &texts).map(Some),
-    }
+fn reader(table: &mut Section<'_, '_>) -> Result<Option<AvroSchema>, Noted> {
+    let Some(texts) = texts(table, &keys::READER_SCHEMA)? else { return Ok(None) };
+    schema(table, &keys::READER_SCHEMA, &texts).map(Some).ok_or(Noted)
 }
 
-fn texts(table: &mut Section<'_, '_>, key: &Key) -> Option<Option<Vec<String>>> {
+fn texts(table: &mut Section<'_, '_>, key: &Key) -> Result<Option<Vec<String>>, Noted> {
     if !table.has(key) {
-        return Some(None);
+        return Ok(None);
     }
     let text = |given: &Given<'_>| {
         String::from_utf8(bytes(given)?).map_err(|_| Refusal::because(format!("{given} is not UTF-8")))
     };
-    table.list(key, ',', text).map(Some)
+    table.list(key, ',', text).map(Some).ok_or(Noted)
 }
 
 fn schema(table: &mut Section<'_, '_>, key: &Key, texts: &[String]) -> Option<AvroSchema> {

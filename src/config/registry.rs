@@ -6,35 +6,39 @@ use std::path::PathBuf;
 
 use super::{
     keys,
-    section::Section,
+    section::{Noted, Section},
     value::{Given, Refusal},
 };
 use crate::registry::{RegistrySettings, Secret};
 
-/// The settings, or that there are none; `None` if a fault was noted.
-pub(super) fn registry(table: &mut Section<'_, '_>) -> Option<Option<RegistrySettings>> {
+/// The settings, if there is a registry.
+pub(super) fn registry(table: &mut Section<'_, '_>) -> Result<Option<RegistrySettings>, Noted> {
     let urls = if table.has(&keys::REGISTRY_URL) { table.list(&keys::REGISTRY_URL, ',', url) } else { Some(vec![]) };
     let user = table.read_or(&keys::REGISTRY_USER, None, |given| given.as_text().map(|user| Some(user.to_owned())));
     let password = table.read_or(&keys::REGISTRY_PASSWORD, None, |given| password(given).map(Some));
     let ca = table.read_or(&keys::REGISTRY_CA, None, |given| given.as_text().map(|path| Some(PathBuf::from(path))));
     let timeout = table.duration(&keys::REGISTRY_TIMEOUT);
     let schemas_max = table.number(&keys::SCHEMAS_MAX);
-    let (urls, user, password, ca) = (urls?, user?, password?, ca?);
-    if password.is_some() && user.is_none() {
-        return table.refuse(&keys::REGISTRY_PASSWORD, Refusal::because("password needs user beside it"));
-    }
-    if urls.is_empty() {
-        return table.without_url([user.is_some(), ca.is_some()]);
-    }
-    Some(Some(RegistrySettings { urls, user, password, ca, timeout: timeout?, schemas_max: schemas_max? }))
-}
-
-impl Section<'_, '_> {
-    fn without_url(&mut self, others: [bool; 2]) -> Option<Option<RegistrySettings>> {
-        if others.contains(&true) {
-            return self.refuse(&keys::REGISTRY_URL, Refusal::because("missing key \"url\" in [registry]"));
+    let settings = || {
+        let (urls, user, password, ca) = (urls?, user?, password?, ca?);
+        Some(RegistrySettings { urls, user, password, ca, timeout: timeout?, schemas_max: schemas_max? })
+    };
+    let settings = settings().ok_or(Noted)?;
+    let refusal = match &settings {
+        RegistrySettings { password: Some(_), user: None, .. } => {
+            Some((&keys::REGISTRY_PASSWORD, "password needs user beside it"))
         }
-        Some(None)
+        RegistrySettings { urls, user, ca, .. } if urls.is_empty() && (user.is_some() || ca.is_some()) => {
+            Some((&keys::REGISTRY_URL, "missing key \"url\" in [registry]"))
+        }
+        _ => None,
+    };
+    match refusal {
+        None => Ok(Some(settings).filter(|settings| !settings.urls.is_empty())),
+        Some((key, why)) => {
+            table.note(key, Refusal::because(why));
+            Err(Noted)
+        }
     }
 }
 

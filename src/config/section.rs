@@ -12,6 +12,9 @@ use super::{
     value::{self, Given, Refusal, closest, did_you_mean, quoted},
 };
 
+/// A fault was noted, where the lack of a value is none.
+pub(super) struct Noted;
+
 pub(super) struct Section<'r, 'a> {
     reader: &'r mut Reader<'a>,
     name: &'static str,

@@ -27,7 +27,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let (source, topics, sharing) = source(&mut reader.section("source"));
     let fields = fields::declared(reader);
     let registry = registry(&mut reader.section("registry"));
-    let has_registry = registry.as_ref().is_none_or(Option::is_some);
+    let has_registry = !matches!(registry, Ok(None));
     let event_time = fields::event_time(&mut reader.section("event_time"), &fields);
     let (model, model_refresh) = model(&mut reader.section("model"));
     let limits = limits(&mut reader.section("limits"));
@@ -50,7 +50,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
             window,
             record_bytes_max: limits.record_bytes_max?,
         },
-        registry: registry?,
+        registry: registry.ok()?,
         model: model?,
         model_refresh: model_refresh?,
         lake: lake?,

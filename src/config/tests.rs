@@ -696,7 +696,7 @@ fn outlets_and_the_rest_of_the_file_go_together_or_not() {
     );
     one(
         "[results]\nwhere = \"prediction = \\\"a\\\" x\"\ntopic = \"a\"\n",
-        28,
+        29,
         "where: `and` or `or` is missing before `x`",
     );
     one("[postgres]\ntable = \"t\"\n", 9, "[postgres] has no url");

@@ -37,8 +37,12 @@ impl Target {
                     Slot::Absent | Slot::Null | Slot::Object => Slot::Absent,
                     _ => Slot::NoObject,
                 };
-                below.iter().for_each(|slot| set(slots, *slot, under.clone()));
-                these.iter().for_each(|slot| set(slots, *slot, value.clone()));
+                for slot in below {
+                    set(slots, *slot, under.clone());
+                }
+                for slot in these {
+                    set(slots, *slot, value.clone());
+                }
             }
         }
     }

@@ -67,11 +67,10 @@ fn misfit(slot: &Slot<'_>) -> Fault {
 #[inline]
 fn whole(slot: &Slot<'_>, range: &RangeInclusive<i64>) -> Result<i64, Fault> {
     let value = match slot {
-        Slot::Int(value) => *value,
+        Slot::Int(value) | Slot::Days(value) | Slot::Instant(value, _) => *value,
         Slot::Huge(_) => return Err(Fault::OutOfRange),
         Slot::Float(value) if value.abs() >= EXACT_END => return Err(Fault::OutOfRange),
         Slot::Float(value) if value.fract() == 0.0 => to_i64(*value)?,
-        Slot::Days(value) | Slot::Instant(value, _) => *value,
         Slot::Decimal(bytes, scale) => {
             let whole = decimal::whole(bytes, *scale).ok_or_else(|| misfit(slot))?;
             i64::try_from(whole).map_err(|_| Fault::OutOfRange)?

@@ -50,12 +50,16 @@ impl OutletError {
     }
 }
 
+/// The server ended a transaction that idled.
+const IDLE: &str = "25P03";
+
 /// Without a code it is about the connection. Of the codes' classes: the connection, what the server has too little of,
 /// what another transaction forced, what the server's people did, and faults of its machine.
 fn passes(error: &tokio_postgres::Error) -> bool {
     let Some(code) = error.code() else { return true };
     let class = code.code().get(..2).unwrap_or_default();
-    matches!(class, "08" | "40" | "53" | "55" | "57" | "58")
+    // Its own transaction stood still for too long; the next one may not.
+    code.code() == IDLE || matches!(class, "08" | "40" | "53" | "55" | "57" | "58")
 }
 
 /// The driver says only "db error" of what the server said.

@@ -58,10 +58,7 @@ impl RegistryError {
             let hint = "name the file of the authority's certificate as `ca` under [registry]";
             return Self::person(format!("{}; {hint}", causes(&error)));
         }
-        match error.is_timeout() {
-            true => Self::transient("no answer within `timeout`"),
-            false => Self::transient(causes(&error)),
-        }
+        Self::transient(if error.is_timeout() { "no answer within `timeout`".to_owned() } else { causes(&error) })
     }
 }
 

@@ -87,6 +87,7 @@ async fn registry(script: &Script) -> Registry {
     Registry::open(&settings(&script.start().await)).unwrap()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it stands for an answer")]
 fn avro(text: &str) -> Option<Arc<Schema>> {
     Some(Arc::new(Schema { kind: SchemaKind::Avro, text: text.into(), imports: vec![] }))
 }

@@ -196,6 +196,7 @@ fn one_folder_names_the_broker_s_library_and_one_the_network_s() {
     for (path, code) in sources() {
         let names = |library: &str| code.contains(&format!("{library}::")) || code.contains(&format!("use {library}"));
         assert!(!names("rskafka") || path.starts_with("src/broker"), "{} names rskafka", path.display());
+        assert!(!names("reqwest") || path.starts_with("src/registry"), "{} names reqwest", path.display());
         assert!(!names("burn") || path.starts_with("src/model/network"), "{} names burn", path.display());
     }
 }

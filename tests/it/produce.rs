@@ -168,7 +168,9 @@ async fn a_broken_record_is_rejected_for_the_reason_that_it_is_named_for() {
                 tried += 1;
                 send(&stage, &feed, 1).await;
                 let mut records = topic(&stage, &name).await.remove(0);
-                records.iter_mut().for_each(|record| record.timestamp_ms = NOW_MS);
+                for record in &mut records {
+                    record.timestamp_ms = NOW_MS;
+                }
                 let outcome = decoder.decode(&records, NOW_MS).unwrap();
                 assert_eq!(outcome.rejects.len() as u64, count, "{name}: all are rejects");
                 for reject in outcome.rejects {
@@ -446,4 +448,20 @@ async fn a_registry_gives_the_schemas_their_numbers() {
     assert_eq!(known.len(), 2);
     let csv = ["--source", "sensors", "--format", "csv", "--registry", &url];
     produce(&stage, "sensors", &csv).await.assert_refused(2, &["--registry goes with --format avro"]);
+}
+
+#[test]
+fn the_page_of_streams_has_every_field_and_every_way_to_break_a_record() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/streams.md")).unwrap();
+    for source in Source::ALL {
+        let section = page.split(&format!("\n### {}\n", source.name())).nth(1).expect("the source has a section");
+        let section = section.split("\n##").next().unwrap();
+        for field in describe(Format::Csv, source, true).records.split(',') {
+            assert!(section.contains(&format!("`{field}`")), "{}: `{field}` is not in docs/streams.md", source.name());
+        }
+        assert!(section.contains(&format!("`{}` (truth)", source.truth())), "{}", source.name());
+    }
+    for kind in Spoiled::ALL {
+        assert!(page.contains(&format!("\n| `{}` |", kind.name())), "`{}` has no row in docs/streams.md", kind.name());
+    }
 }

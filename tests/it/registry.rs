@@ -41,7 +41,8 @@ fn settings(stage: &Stage, registry: &str, format: &str, more: &str) -> Settings
     let text = format!(
         "[source]\nbrokers = \"{brokers}\"\ntopic = \"{topic}\"\n[format]\n{format}\n[registry]\nurl = \"{registry}\"\n{more}\n\
          [[fields]]\nname = \"id\"\ntype = \"int64\"\n{fields}[model]\npath = \"{model}\"\n\
-         [limits]\nfetch_wait = \"10ms\"\nretry_for = \"0s\"\n[lake]\nurl = \"{}\"\ndataset = \"{DATASET}\"\n",
+         [limits]\nfetch_wait = \"10ms\"\nretry_for = \"0s\"\n[lake]\nurl = \"{}\"\ndataset = \"{DATASET}\"\n\
+         roll_age = \"200ms\"\n",
         lake.display()
     );
     config::parse(&text, |_| None).unwrap_or_else(|faults| panic!("{faults:?}\n{text}"))

@@ -186,11 +186,14 @@ fn is_same(by: &Form, of: &Form) -> bool {
 /// "Two schemas match if…": what is inside of records, arrays and maps is another question.
 fn matches(by: &Form, of: &Form) -> bool {
     match (by, of) {
-        (Form::Null, Form::Null) | (Form::Array(_), Form::Array(_)) | (Form::Map(_), Form::Map(_)) => true,
+        (Form::Null, Form::Null)
+        | (Form::Array(_), Form::Array(_))
+        | (Form::Map(_), Form::Map(_))
+        | (Form::Union(_), _)
+        | (_, Form::Union(_)) => true,
         (Form::Record { name: by, .. }, Form::Record { name: of, .. })
         | (Form::Enum { name: by, .. }, Form::Enum { name: of, .. }) => of.reads(by),
         (Form::Fixed { name: by, size: a }, Form::Fixed { name: of, size: b }) => a == b && of.reads(by),
-        (Form::Union(_), _) | (_, Form::Union(_)) => true,
         (by, of) => leaf(by, of, None).is_some(),
     }
 }

@@ -22,7 +22,9 @@ fn any(types: &Types, id: TypeId, nullable: bool, within: &mut Vec<TypeId>, plac
         }
         Form::Record { fields, .. } => {
             within.push(id);
-            fields.iter().for_each(|field| member(types, field, nullable, within, places));
+            for field in fields {
+                member(types, field, nullable, within, places);
+            }
             within.pop();
         }
         _ => plain(of, nullable, places),

@@ -187,13 +187,11 @@ fn single_object<'a>(programs: &'a HashMap<u64, Program>, bytes: &'a [u8]) -> Re
         return Err(Refusal::new(Reason::NotAvro, told.into()));
     };
     let fingerprint = u64::from_le_bytes(*fingerprint);
-    match programs.get(&fingerprint) {
-        Some(program) => Ok((program, rest)),
-        None => {
-            let told = format!("no schema that `schema` names has the fingerprint {fingerprint:016x}");
-            Err(Refusal::new(Reason::UnknownSchema, told))
-        }
-    }
+    let unknown = || {
+        let told = format!("no schema that `schema` names has the fingerprint {fingerprint:016x}");
+        Refusal::new(Reason::UnknownSchema, told)
+    };
+    programs.get(&fingerprint).map(|program| (program, rest)).ok_or_else(unknown)
 }
 
 #[cold]

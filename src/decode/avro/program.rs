@@ -176,11 +176,7 @@ impl Leaf {
 
 impl Whole {
     #[inline]
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        reason = "a promotion gives the nearest float, as the specification has it"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "a promotion gives the nearest float, as the specification has it")]
     pub(super) fn of<'a>(self, value: i64) -> Slot<'a> {
         match self {
             Self::Number => Slot::Int(value),

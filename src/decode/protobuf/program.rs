@@ -112,13 +112,11 @@ impl Message {
 
     #[inline]
     fn field(&self, number: u32) -> Option<&Field> {
-        match self.direct.get(number as usize) {
-            Some(place) => self.fields.get(usize::from(place.checked_sub(1)?)),
-            None => {
-                let at = self.fields.binary_search_by_key(&number, |field| field.number).ok()?;
-                self.fields.get(at)
-            }
+        if let Some(place) = self.direct.get(number as usize) {
+            return self.fields.get(usize::from(place.checked_sub(1)?));
         }
+        let at = self.fields.binary_search_by_key(&number, |field| field.number).ok()?;
+        self.fields.get(at)
     }
 }
 

@@ -28,7 +28,7 @@ use super::{OutletError, PostgresSettings, Shared};
 /// Kept between two uses.
 const IDLE_MAX: usize = 4;
 /// The server ends a transaction of a worker that stands still, so that nobody waits for it for ever.
-const SESSION: &str = "SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '30s'";
+const SESSION: &str = "SET idle_in_transaction_session_timeout = '15s'; SET lock_timeout = '30s'";
 
 pub(super) struct Connections {
     config: Shared,

@@ -94,20 +94,20 @@ impl Table {
         Ok(mark)
     }
 
+    /// Read first, as an insert would wait for whoever is about to move the position.
     async fn read_mark(&self, client: &Client, to: &Quoted, source: &Source) -> Result<Mark, OutletError> {
         let positions = to.positions();
         let key = Key::of(to, source);
-        let insert = format!(
-            "INSERT INTO {positions} (target, dataset, generation, partition, begun_by, claim, position) \
-             VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT DO NOTHING"
-        );
-        let parameters: [&(dyn ToSql + Sync); 6] =
-            [&key.target, &key.dataset, &key.generation, &key.partition, &source.begun_by, &source.genesis];
-        let inserted = client.execute(&*insert, &parameters);
-        within(&self.connections, "begin the position", inserted).await?;
         let select = format!("SELECT begun_by, claim, position FROM {positions} WHERE {KEY}");
-        let parameters: [&(dyn ToSql + Sync); 4] = [&key.target, &key.dataset, &key.generation, &key.partition];
-        let row = within(&self.connections, "read the position", client.query_one(&*select, &parameters)).await?;
+        let of_key: [&(dyn ToSql + Sync); 4] = [&key.target, &key.dataset, &key.generation, &key.partition];
+        let found = within(&self.connections, "read the position", client.query_opt(&*select, &of_key)).await?;
+        let row = match found {
+            Some(row) => row,
+            None => {
+                self.begin_mark(client, to, source).await?;
+                within(&self.connections, "read the position", client.query_one(&*select, &of_key)).await?
+            }
+        };
         let (begun_by, claim, position): (String, i64, i64) = (row.get(0), row.get(1), row.get(2));
         if begun_by != source.begun_by {
             return Err(OutletError::Misfit(format!(
@@ -117,6 +117,19 @@ impl Table {
             )));
         }
         Ok(Mark { claim, position })
+    }
+
+    /// Of two that begin it, the first has begun it.
+    async fn begin_mark(&self, client: &Client, to: &Quoted, source: &Source) -> Result<(), OutletError> {
+        let key = Key::of(to, source);
+        let insert = format!(
+            "INSERT INTO {} (target, dataset, generation, partition, begun_by, claim, position) \
+             VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT DO NOTHING",
+            to.positions()
+        );
+        let values: [&(dyn ToSql + Sync); 6] =
+            [&key.target, &key.dataset, &key.generation, &key.partition, &source.begun_by, &source.genesis];
+        within(&self.connections, "begin the position", client.execute(&*insert, &values)).await.map(drop)
     }
 
     pub(super) async fn begin(&self, source: &Source, kept: Mark) -> Result<Load<'_>, OutletError> {

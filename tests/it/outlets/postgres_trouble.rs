@@ -123,7 +123,7 @@ async fn a_server_that_crashes_and_comes_back_again_and_again_gets_each_row_once
     let Some(mut server) = Postgres::start().await else { return };
     let proof = Proof::of("a table of PostgreSQL: the server crashes, and is out", OF_A_TABLE);
     let stage = Stage::new(2).await;
-    let settings = settings(&stage, &table(&server, "flowers"), "roll_rows = 50\nroll_age = \"50ms\"\n");
+    let settings = settings(&stage, &table(&server, "flowers"), "roll_rows = 50\nroll_age = \"100ms\"\n");
     let running = Running::start(settings.clone()).await;
     let mut sent = 0;
     for crash in 0..4 {

@@ -17,7 +17,7 @@ use crate::support::{
     program::{Ran, command, ended, run, signal},
     proof::{Promise, Proof},
     registry::{Scripted, client},
-    stage::{DATASET, Running, Stage, TOPIC, assert_clean, batch, flower, objects, value},
+    stage::{DATASET, Stage, TOPIC, assert_clean, batch, flower, objects, value},
     until,
 };
 
@@ -212,20 +212,6 @@ async fn killed_before_a_position_is_kept_nothing_is_left_out() {
         assert!(results.len() <= 2 * sound.len(), "what is sent again is what was on its way");
         proof.shown(&[Promise::NoneLost]);
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_deleted_meanwhile_stops_nothing_and_is_made_again() {
-    let stage = Stage::new(1).await;
-    let settings = settings(&stage, "[rejected]\ntopic = \"bad\"\n", "roll_age = \"50ms\"\n");
-    let running = Running::start(settings.clone()).await;
-    stage.send(0, vec![value("a")]).await;
-    until("it is there", async || read(&stage, "bad").await.len() == 1).await;
-    stage.admin().await.delete("bad").await;
-    stage.send(0, vec![value("b"), flower(1)]).await;
-    until("the lake goes on", async || running.committed() == 3).await;
-    until("it is made again", async || places(&read(&stage, "bad").await, LETTER).contains(&(0, 1))).await;
-    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
