@@ -28,6 +28,7 @@ use crate::{
 const TOPIC: &str = "{topic}";
 
 /// The outlets; and when a lane stops for its rejects, which stands beside the topic for them.
+#[expect(clippy::option_option, reason = "the outer one is absent where a fault was noted")]
 pub(super) fn outlets(
     reader: &mut Reader<'_>,
     fields: &[Declared],

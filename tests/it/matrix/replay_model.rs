@@ -84,8 +84,8 @@ impl State {
 
     /// What a file holds by the claim and the first so many revisions; none if it is gone.
     fn held(&self, known: usize, file: usize) -> u8 {
-        let words = self.revisions[..known].iter().filter_map(|revision| revision.files[file]);
-        words.last().unwrap_or(FILES[file])
+        let mut words = self.revisions[..known].iter().filter_map(|revision| revision.files[file]);
+        words.next_back().unwrap_or(FILES[file])
     }
 
     /// One step of publishing what an attempt staged for a file: the copy, then the delete of what is staged.

@@ -38,7 +38,7 @@ pub const IN_SMALL_SEGMENTS: &str = "roll_rows = 40\n";
 /// 2024-01-15T10:30:00Z; half of the records are of the hour before.
 const AT_MS: i64 = 1_705_314_600_000;
 /// Histories of replays, repairs and crashes.
-const HISTORIES: u64 = 60;
+const HISTORIES: u64 = 30;
 
 /// One in ten is no flower and never will be; one in ten is too large for the pipeline as it was.
 pub fn padded(id: usize) -> Record {
