@@ -10,6 +10,7 @@ use arrow::record_batch::RecordBatch;
 
 use crate::offset::OffsetRange;
 
+pub mod avro;
 mod schema;
 
 pub use self::schema::{Import, Schema, SchemaKind};

@@ -3,6 +3,8 @@
 //! Owns: the rules between these and the rest of the file. Does not own: whether the targets are there; `alluvium check`
 //! asks them.
 
+#![expect(clippy::option_option, reason = "the outer one is absent where a fault was noted")]
+
 use std::path::PathBuf;
 
 use super::{
@@ -28,7 +30,6 @@ use crate::{
 const TOPIC: &str = "{topic}";
 
 /// The outlets; and when a lane stops for its rejects, which stands beside the topic for them.
-#[expect(clippy::option_option, reason = "the outer one is absent where a fault was noted")]
 pub(super) fn outlets(
     reader: &mut Reader<'_>,
     fields: &[Declared],

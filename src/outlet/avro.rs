@@ -13,12 +13,13 @@ use arrow::{
 use serde_json::{Value, json};
 
 use super::OutletError;
+use crate::record::avro;
 
 /// How a reader finds the schema of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     /// By the schema's fingerprint (CRC-64-AVRO).
-    Single([u8; 8]),
+    Single(u64),
     /// By the number that a schema registry gave it.
     Registered(u32),
 }
@@ -77,14 +78,14 @@ impl Writer {
 impl Framing {
     fn prefix(self) -> Vec<u8> {
         match self {
-            Self::Single(fingerprint) => [&[0xc3, 0x01], fingerprint.as_slice()].concat(),
-            Self::Registered(id) => [&[0], id.to_be_bytes().as_slice()].concat(),
+            Self::Single(fingerprint) => avro::single_object(fingerprint),
+            Self::Registered(id) => avro::registered(id),
         }
     }
 }
 
 /// The schema as JSON, and its fingerprint.
-pub(super) fn schema(columns: &Schema, dataset: &str) -> Result<(String, [u8; 8]), OutletError> {
+pub(super) fn schema(columns: &Schema, dataset: &str) -> Result<(String, u64), OutletError> {
     let mut taken = vec![];
     let mut fields = vec![];
     for field in columns.fields() {
@@ -107,11 +108,8 @@ pub(super) fn schema(columns: &Schema, dataset: &str) -> Result<(String, [u8; 8]
         "type": "record", "name": plain(&format!("{dataset}_scored")), "namespace": "alluvium", "fields": fields,
     });
     let text = schema.to_string();
-    let parsed = apache_avro::Schema::parse_str(&text)
-        .map_err(|error| OutletError::Unfit(format!("the columns make no Avro schema: {error}")))?;
-    let digest = parsed.fingerprint::<apache_avro::rabin::Rabin>();
-    let mut fingerprint = [0; 8];
-    fingerprint.iter_mut().zip(&digest.bytes).for_each(|(to, from)| *to = *from);
+    let unfit = |error| OutletError::Unfit(format!("the columns make no Avro schema: {error}"));
+    let fingerprint = avro::own_fingerprint(&text).map_err(unfit)?;
     Ok((text, fingerprint))
 }
 
@@ -124,14 +122,13 @@ fn is_optional(field: &Field) -> bool {
 fn kind(of: &DataType) -> Option<Value> {
     Some(match of {
         DataType::Int32 => json!("int"),
-        DataType::Int64 => json!("long"),
+        DataType::Int64 | DataType::Timestamp(TimeUnit::Second, _) => json!("long"),
         DataType::Float32 => json!("float"),
         DataType::Float64 => json!("double"),
         DataType::Boolean => json!("boolean"),
         DataType::Utf8 => json!("string"),
         DataType::Binary => json!("bytes"),
         DataType::Date32 => json!({ "type": "int", "logicalType": "date" }),
-        DataType::Timestamp(TimeUnit::Second, _) => json!("long"),
         DataType::Timestamp(unit, _) => {
             let logical = match unit {
                 TimeUnit::Millisecond => "timestamp-millis",
@@ -264,7 +261,7 @@ mod tests {
         let parsed = apache_avro::Schema::parse_str(&text).unwrap();
         let values = Writer::new(&rows.schema(), Framing::Single(fingerprint)).rows(&rows).unwrap();
         assert_eq!(values[0][..2], [0xc3, 0x01]);
-        assert_eq!(values[0][2..10], fingerprint);
+        assert_eq!(values[0][2..10], fingerprint.to_le_bytes());
         let read = |row: usize| {
             let Avro::Record(fields) = apache_avro::from_avro_datum(&parsed, &mut &values[row][10..], None).unwrap()
             else {

@@ -74,25 +74,25 @@ async fn follow(follower: &mut Follower) -> Result<(), OutletError> {
         }
         let done = matches!(order, Order::Drain(end) if place.reached.position >= end);
         let next = if done { None } else { follower.ledger.claim_at(place.reached.claim).await? };
-        match next {
-            Some(claim) => match follower.carry(&source, &genesis, &claim, &mut place).await {
-                Err(OutletError::Fenced) => {
-                    tracing::info!(lane = %source.id, outlet = follower.outlet.name, "another worker has sent this; going on behind it");
-                    count(follower.outlet.name, "alluvium_outlet_fences_total");
-                    place = Place::at(follower.outlet.mark(&source).await?);
-                }
-                carried => carried?,
-            },
-            None => {
-                match follower.outlet.keep(&source, &mut place).await {
-                    Err(OutletError::Fenced) => place = Place::at(follower.outlet.mark(&source).await?),
-                    kept => kept?,
-                }
-                if order != Order::Follow {
-                    return Ok(());
-                }
-                wait(follower).await;
+        let Some(claim) = next else {
+            match follower.outlet.keep(&source, &mut place).await {
+                Err(OutletError::Fenced) => place = Place::at(follower.outlet.mark(&source).await?),
+                kept => kept?,
             }
+            if order != Order::Follow {
+                return Ok(());
+            }
+            wait(follower).await;
+            continue;
+        };
+        match follower.carry(&source, &genesis, &claim, &mut place).await {
+            Err(OutletError::Fenced) => {
+                let (lane, outlet) = (&source.id, follower.outlet.name);
+                tracing::info!(%lane, outlet, "another worker has sent this; going on behind it");
+                count(outlet, "alluvium_outlet_fences_total");
+                place = Place::at(follower.outlet.mark(&source).await?);
+            }
+            carried => carried?,
         }
     }
 }

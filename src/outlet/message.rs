@@ -70,7 +70,7 @@ impl Results {
         let models = cast(column("_model")?, &DataType::Utf8)?;
         let models = models.as_string::<i32>();
         let numbers = rows.column_by_name("_row").map(|numbers| cast(numbers, &DataType::Int64)).transpose()?;
-        let numbers = numbers.as_ref().map(|numbers| numbers.as_primitive::<Int64Type>());
+        let numbers = numbers.as_ref().map(arrow::array::AsArray::as_primitive::<Int64Type>);
         let events = event_times(rows, self.event.as_deref())?;
         let mut records = Vec::with_capacity(rows.num_rows());
         for (row, value) in values.into_iter().enumerate() {
@@ -82,8 +82,12 @@ impl Results {
             add(PARTITION, partitions.value(row).to_string());
             add(OFFSET, offsets.value(row).to_string());
             add(MODEL, models.value(row).to_owned());
-            numbers.iter().for_each(|numbers| add(ROW, numbers.value(row).to_string()));
-            events.get(row).and_then(Option::as_ref).iter().for_each(|event| add(EVENT_TIME, (*event).clone()));
+            if let Some(numbers) = numbers {
+                add(ROW, numbers.value(row).to_string());
+            }
+            if let Some(Some(event)) = events.get(row) {
+                add(EVENT_TIME, event.clone());
+            }
             let record = Record { key: key(keys, row), value: Some(value), headers, ..Record::default() };
             records.push(Outgoing { came_from: partitions.value(row), record });
         }
@@ -127,16 +131,13 @@ fn with_offsets(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let (mut fields, mut columns): (Vec<Arc<Field>>, Vec<ArrayRef>) = (vec![], vec![]);
     let schema = rows.schema();
     for (field, column) in schema.fields().iter().zip(rows.columns()) {
-        match field.data_type() {
-            DataType::Timestamp(unit, Some(_)) => {
-                let kind = DataType::Timestamp(*unit, Some("+00:00".into()));
-                columns.push(cast(column, &kind)?);
-                fields.push(Arc::new(field.as_ref().clone().with_data_type(kind)));
-            }
-            _ => {
-                columns.push(column.clone());
-                fields.push(field.clone());
-            }
+        if let DataType::Timestamp(unit, Some(_)) = field.data_type() {
+            let kind = DataType::Timestamp(*unit, Some("+00:00".into()));
+            columns.push(cast(column, &kind)?);
+            fields.push(Arc::new(field.as_ref().clone().with_data_type(kind)));
+        } else {
+            columns.push(column.clone());
+            fields.push(field.clone());
         }
     }
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)

@@ -180,8 +180,7 @@ impl Topic {
             let subject = format!("{topic}-value");
             Framing::Registered(registry.register(&subject, SchemaKind::Avro, &schema, &[]).await?)
         } else {
-            // As a number is written: the last of these bytes first.
-            let named: String = fingerprint.iter().rev().map(|byte| format!("{byte:02x}")).collect();
+            let named = format!("{fingerprint:016x}");
             store.write(&names::outlet_schema(dataset, self.outlet, &topic, &named), schema.into()).await?;
             Framing::Single(fingerprint)
         };
@@ -285,15 +284,12 @@ fn requests(records: Vec<Record>) -> Vec<Vec<Record>> {
     let (mut requests, mut bytes): (Vec<Vec<Record>>, usize) = (vec![], usize::MAX);
     for record in records {
         let size = size(&record);
-        match requests.last_mut().filter(|_| bytes.saturating_add(size) <= REQUEST_BYTES_MAX) {
-            Some(request) => {
-                request.push(record);
-                bytes += size;
-            }
-            None => {
-                requests.push(vec![record]);
-                bytes = size;
-            }
+        if let Some(request) = requests.last_mut().filter(|_| bytes.saturating_add(size) <= REQUEST_BYTES_MAX) {
+            request.push(record);
+            bytes += size;
+        } else {
+            requests.push(vec![record]);
+            bytes = size;
         }
     }
     requests

@@ -1,19 +1,11 @@
 //! A record in Avro's binary form, and the schema that reads it.
 //!
-//! Owns: how a field is written, and what stands before the record so that a reader finds the schema. Does not own: the
-//! registry that may have given the schema its number.
-
-use serde_json::Value;
+//! Owns: how a field is written. Does not own: what stands before the record, so that a reader finds the schema.
 
 use super::{
     fields::{Field, Kind},
     row::{Row, push_entity, scale, units},
 };
-
-/// What single-object encoding begins with; the schema's fingerprint follows.
-const SINGLE_OBJECT: [u8; 2] = [0xC3, 0x01];
-/// What Confluent's wire format begins with; the schema's number in the registry follows.
-const CONFLUENT: u8 = 0;
 
 /// A record at the end of a buffer.
 #[derive(Debug)]
@@ -118,43 +110,4 @@ pub fn schema(name: &str, fields: &[Field]) -> String {
     };
     let fields: Vec<_> = fields.iter().map(field).collect();
     format!(r#"{{"type":"record","name":"{name}","namespace":"alluvium","fields":[{}]}}"#, fields.join(","))
-}
-
-/// What a record in single-object encoding begins with; `schema` is one of this program's own.
-pub fn single_object(schema: &str) -> Result<Vec<u8>, serde_json::Error> {
-    let canonical = canonical(&serde_json::from_str(schema)?);
-    Ok([SINGLE_OBJECT.as_slice(), &fingerprint(canonical.as_bytes()).to_le_bytes()].concat())
-}
-
-/// Avro's "parsing canonical form": of two schemas that read the same, it is the same. Not the library's, which keeps
-/// what tells of a logical type, and so gives a fingerprint that other readers don't know.
-fn canonical(schema: &Value) -> String {
-    let joined =
-        |parts: &[Value], each: &dyn Fn(&Value) -> String| parts.iter().map(each).collect::<Vec<_>>().join(",");
-    let field = |field: &Value| format!(r#"{{"name":{},"type":{}}}"#, field["name"], canonical(&field["type"]));
-    match (schema, schema["fields"].as_array()) {
-        (_, Some(fields)) => {
-            let [namespace, name] = ["namespace", "name"].map(|part| schema[part].as_str().unwrap_or_default());
-            format!(r#"{{"name":"{namespace}.{name}","type":"record","fields":[{}]}}"#, joined(fields, &field))
-        }
-        (Value::Array(branches), _) => format!("[{}]", joined(branches, &canonical)),
-        (Value::Object(kind), _) => kind.get("type").map(canonical).unwrap_or_default(),
-        (name, _) => name.to_string(),
-    }
-}
-
-/// CRC-64-AVRO.
-fn fingerprint(bytes: &[u8]) -> u64 {
-    const EMPTY: u64 = 0xc15d_213a_a4d7_a795;
-    bytes.iter().fold(EMPTY, |sum, byte| {
-        let row =
-            (0..8).fold((sum ^ u64::from(*byte)) & 0xff, |row, _| (row >> 1) ^ (EMPTY & (row & 1).wrapping_neg()));
-        (sum >> 8) ^ row
-    })
-}
-
-/// What a record in Confluent's wire format begins with.
-#[must_use]
-pub fn numbered(schema_id: u32) -> Vec<u8> {
-    [&[CONFLUENT], schema_id.to_be_bytes().as_slice()].concat()
 }

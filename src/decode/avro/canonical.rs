@@ -1,34 +1,16 @@
 //! The fingerprint by which a record in the single-object encoding names its schema.
 //!
-//! Owns: the specification's "parsing canonical form" and CRC-64-AVRO over it.
+//! Owns: the specification's "parsing canonical form".
 
 use std::{collections::HashSet, fmt::Write};
 
 use serde_json::Value;
 
 use super::schema::{Form, TypeId, Types};
-
-const EMPTY: u64 = 0xc15d_213a_a4d7_a795;
-
-const TABLE: [u64; 256] = {
-    let (mut table, mut i) = ([0; 256], 0);
-    while i < table.len() {
-        let (mut sum, mut bit) = (i as u64, 0);
-        while bit < 8 {
-            sum = (sum >> 1) ^ (EMPTY & (sum & 1).wrapping_neg());
-            bit += 1;
-        }
-        table[i] = sum;
-        i += 1;
-    }
-    table
-};
+use crate::record::avro;
 
 pub(super) fn fingerprint(types: &Types) -> u64 {
-    canonical_form(types).bytes().fold(EMPTY, |sum, byte| {
-        let at = usize::from(sum.to_le_bytes()[0] ^ byte);
-        (sum >> 8) ^ TABLE[at]
-    })
+    avro::fingerprint(&canonical_form(types))
 }
 
 fn canonical_form(types: &Types) -> String {

@@ -182,24 +182,21 @@ fn tls(verifies: bool, ca: Option<&Path>) -> Result<ClientConfig, String> {
 
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    match ca {
-        Some(path) => {
-            let bad = |why: String| format!("`ca` under [postgres]: {}: {why}", path.display());
-            let found = CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))?;
-            for certificate in found {
-                let certificate = certificate.map_err(|error| bad(error.to_string()))?;
-                roots.add(certificate).map_err(|error| bad(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(bad("there is no certificate in it".into()));
-            }
+    if let Some(path) = ca {
+        let bad = |why: String| format!("`ca` under [postgres]: {}: {why}", path.display());
+        let found = CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))?;
+        for certificate in found {
+            let certificate = certificate.map_err(|error| bad(error.to_string()))?;
+            roots.add(certificate).map_err(|error| bad(error.to_string()))?;
         }
-        None => {
-            let found = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(found.certs);
-            if roots.is_empty() {
-                return Err("this system has no certificates to trust; name some with `ca` under [postgres]".into());
-            }
+        if roots.is_empty() {
+            return Err(bad("there is no certificate in it".into()));
+        }
+    } else {
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            return Err("this system has no certificates to trust; name some with `ca` under [postgres]".into());
         }
     }
     Ok(roots)

@@ -74,7 +74,11 @@ impl Plan {
                         how.push(fits);
                     }
                     None => {
-                        other.push(format!("{} is {}, and the rows need {kind}", identifier(field.name()), column.kind))
+                        other.push(format!(
+                            "{} is {}, and the rows need {kind}",
+                            identifier(field.name()),
+                            column.kind
+                        ));
                     }
                 },
             }
@@ -201,10 +205,10 @@ impl Values {
     fn put(&self, row: usize, out: &mut BytesMut) -> Result<bool, OutletError> {
         let mut altered = false;
         match self {
-            Self::Int4(values) => put(values, row, out, |out, value| out.put_i32(value)),
-            Self::Int8(values) => put(values, row, out, |out, value| out.put_i64(value)),
-            Self::Float4(values) => put(values, row, out, |out, value| out.put_f32(value)),
-            Self::Float8(values) => put(values, row, out, |out, value| out.put_f64(value)),
+            Self::Int4(values) => put(values, row, out, bytes::BufMut::put_i32),
+            Self::Int8(values) => put(values, row, out, bytes::BufMut::put_i64),
+            Self::Float4(values) => put(values, row, out, bytes::BufMut::put_f32),
+            Self::Float8(values) => put(values, row, out, bytes::BufMut::put_f64),
             Self::Moment(values, nanos) => put(values, row, out, |out, value| {
                 let (micros, outside) = moment(value, *nanos);
                 altered = outside;

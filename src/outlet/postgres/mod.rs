@@ -101,12 +101,11 @@ impl Table {
         let select = format!("SELECT begun_by, claim, position FROM {positions} WHERE {KEY}");
         let of_key: [&(dyn ToSql + Sync); 4] = [&key.target, &key.dataset, &key.generation, &key.partition];
         let found = within(&self.connections, "read the position", client.query_opt(&*select, &of_key)).await?;
-        let row = match found {
-            Some(row) => row,
-            None => {
-                self.begin_mark(client, to, source).await?;
-                within(&self.connections, "read the position", client.query_one(&*select, &of_key)).await?
-            }
+        let row = if let Some(row) = found {
+            row
+        } else {
+            self.begin_mark(client, to, source).await?;
+            within(&self.connections, "read the position", client.query_one(&*select, &of_key)).await?
         };
         let (begun_by, claim, position): (String, i64, i64) = (row.get(0), row.get(1), row.get(2));
         if begun_by != source.begun_by {

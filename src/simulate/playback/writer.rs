@@ -20,7 +20,8 @@ use super::{
     columns::{in_avro, in_utc, key_of_member, keys, push_avro, time_of_member, times},
 };
 use crate::{
-    simulate::{avro, csv::push_cell, encoding::Format},
+    record::avro,
+    simulate::{csv::push_cell, encoding::Format},
     table::{self, Lines, Rows, Whole},
 };
 
@@ -75,7 +76,7 @@ impl Writer {
 
     pub(super) fn register(&mut self, schema_id: u32) {
         if let Form::Avro { prefix, .. } = &mut self.form {
-            *prefix = avro::numbered(schema_id);
+            *prefix = avro::registered(schema_id);
         }
     }
 
@@ -229,7 +230,7 @@ fn avro_form(schema: &Schema) -> Result<(Form, String), PlayError> {
     }
     let fields = fields.join(",");
     let schema = format!(r#"{{"type":"record","name":"row","namespace":"alluvium","fields":[{fields}]}}"#);
-    let prefix = avro::single_object(&schema).map_err(|error| PlayError::Choice(error.to_string()))?;
+    let prefix = avro::own_single_object(&schema).map_err(|error| PlayError::Choice(error.to_string()))?;
     Ok((Form::Avro { prefix, kinds }, schema))
 }
 
