@@ -31,6 +31,7 @@ pub mod doctor;
 mod finder;
 mod flows;
 mod goals;
+mod hand_on;
 mod lanes;
 mod membership;
 mod models;
@@ -45,6 +46,7 @@ mod tests;
 
 pub use self::{
     flows::{Flow, Flows, Found, Naming, TopicPattern},
+    hand_on::{HandOn, HandedOn},
     past::{Bound, Past},
     replay::{Replay, Replayed, Replaying},
     sharing::Sharing,

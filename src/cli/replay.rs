@@ -1,6 +1,6 @@
 //! `alluvium replay`
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use clap::Args;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Exit, flows, moment::Moment, rejects::reason, run, who};
 use crate::{
     lake::{Store, Wanted},
-    pipeline::{Replay, Replayed, Settings},
+    pipeline::{Flow, HandOn, HandedOn, Replay, Replayed, Settings},
     telemetry::progress::{self, count},
 };
 
@@ -18,8 +18,9 @@ use crate::{
 /// For when the cause is mended: a field was added, a type was set right, a limit was raised. Reads the rejects of the lake,
 /// byte for byte as they came, and decodes and scores them as the pipeline file says now. Those that pass become rows of
 /// `scored`, exactly once, under the partition and offset that they came from; the others stay in `rejected` as they are.
-/// Needs no broker. Run twice, it changes nothing the second time; cut short at any moment, the next run finishes it. A
-/// stream may run meanwhile, and so may another replay.
+/// Needs no broker, unless the file has [results]: in the end the new rows go to the results topic and to the table of
+/// [postgres]. Run twice, it changes nothing the second time; cut short at any moment, the next run finishes it. A stream
+/// may run meanwhile, and so may another replay.
 #[derive(Debug, Args)]
 #[command(
     name = "replay",
@@ -62,6 +63,9 @@ struct Report {
     dry_run: bool,
     #[serde(flatten)]
     replayed: Replayed,
+    /// What of all replays' rows went to other programs now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    outlets: Vec<HandedOn>,
 }
 
 impl ReplayArgs {
@@ -71,8 +75,8 @@ impl ReplayArgs {
         let several = settings.flows.are_many() && self.dataset.is_none();
         let (mut reports, mut exit) = (vec![], Exit::Done);
         for flow in flows::chosen(&settings, &store, self.dataset.as_deref()).await? {
-            let report = self.replay(&settings, &store, &flow.dataset).await?;
-            if !report.replayed.kept.is_empty() {
+            let report = self.replay(&settings, &store, &flow).await?;
+            if !report.replayed.kept.is_empty() || report.outlets.iter().any(|outlet| outlet.failure.is_some()) {
                 exit = Exit::Failed;
             }
             if !self.json {
@@ -90,16 +94,17 @@ impl ReplayArgs {
         Ok(exit)
     }
 
-    async fn replay(&self, settings: &Settings, store: &Store, dataset: &str) -> anyhow::Result<Report> {
+    async fn replay(&self, settings: &Settings, store: &Store, flow: &Flow) -> anyhow::Result<Report> {
+        let dataset = &*flow.dataset;
         let wanted = Wanted {
             partitions: self.partition.iter().copied().collect(),
             reasons: self.reason.iter().cloned().collect(),
             since_ms: self.since.map(Moment::ms),
             until_ms: self.until.map(Moment::ms),
         };
-        let (writer, dry_run) = (who().into(), self.dry_run);
+        let (writer, dry_run): (Arc<str>, _) = (who().into(), self.dry_run);
         let bar = progress::bar("replaying", 0);
-        let replay = Replay { settings, store, dataset, wanted, dry_run, writer };
+        let replay = Replay { settings, store, dataset, wanted, dry_run, writer: writer.clone() };
         let replayed = replay.run(|at| {
             bar.set_length(at.claims_total);
             bar.set_position(at.claims_done);
@@ -108,7 +113,14 @@ impl ReplayArgs {
             format!("replay the rejects of {dataset}; what is done is done, and the same command goes on with the rest")
         })?;
         bar.finish_and_clear();
-        Ok(Report { dataset: dataset.into(), dry_run, replayed })
+        let mut outlets = vec![];
+        if !dry_run {
+            let hand_on = HandOn { settings, store, flow, writer }.run().await;
+            outlets = hand_on.with_context(|| {
+                format!("the lake has the rows of {dataset}; hand them on: run the same command again, and it goes on")
+            })?;
+        }
+        Ok(Report { dataset: dataset.into(), dry_run, replayed, outlets })
     }
 }
 
@@ -137,6 +149,17 @@ impl fmt::Display for Report {
         }
         for kept in kept {
             writeln!(f, "kept         {kept}")?;
+        }
+        for HandedOn { outlet, to, sent, expired, failure } in &self.outlets {
+            let expired = if *expired == 0 { String::new() } else { format!(", {} expired before", count(*expired)) };
+            writeln!(f, "{outlet:<12} {} rows to {to}{expired}", count(*sent))?;
+            if let Some(why) = failure {
+                writeln!(f, "             failed: {why}")?;
+                writeln!(
+                    f,
+                    "             the lake has all of them; run the same command again, and it hands on the rest"
+                )?;
+            }
         }
         if self.dry_run { writeln!(f, "nothing is changed yet") } else { Ok(()) }
     }

@@ -56,7 +56,13 @@ pub fn claim_start(path: &Path) -> Option<i64> {
 /// A revision of the claim that starts there, by its number from 1 on.
 #[must_use]
 pub fn revision(id: &LaneId, start: i64, number: u32) -> Path {
-    ledger(id).join(format!("{start:020}.r{number}.json"))
+    revision_in(&ledger(id), start, number)
+}
+
+/// The same name in another folder.
+#[must_use]
+pub fn revision_in(folder: &Path, start: i64, number: u32) -> Path {
+    folder.clone().join(format!("{start:020}.r{number}.json"))
 }
 
 /// The claim's start and the number in a revision's file name; `None` for the ledger's other objects.
@@ -206,6 +212,12 @@ pub fn date_ms(folder: &str) -> Option<i64> {
 pub fn outlet(outlet: &str, to: &str, id: &LaneId) -> Path {
     let file = format!("{}.json", id.partition_name());
     Path::from_iter(["_outlets", &id.dataset, outlet, to, &id.generation_name(), &file])
+}
+
+/// Marks of the revisions that an outlet has handed on, each under its revision's own name.
+#[must_use]
+pub fn outlet_revisions(outlet: &str, to: &str, id: &LaneId) -> Path {
+    Path::from_iter(["_outlets", &id.dataset, outlet, to, &id.generation_name(), &id.partition_name()])
 }
 
 /// The schema of what an outlet sends, under a name that follows from it.

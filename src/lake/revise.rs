@@ -13,7 +13,7 @@
 //! | some files of rejects  | the same, fewer                          | replaces, or deletes, the rest             |
 //! | the last               | nothing to do                            | goes on with what the revision left        |
 
-use std::{collections::BTreeSet, time::SystemTime};
+use std::{collections::BTreeSet, future::ready, time::SystemTime};
 
 use bytes::Bytes;
 use chrono::Utc;
@@ -208,6 +208,13 @@ impl Ledger {
     pub(super) async fn is_revised(&self, claim: &Claim, file: &FileEntry) -> bool {
         file.kind == FileKind::Rejected
             && self.store.has(&names::revision(&self.id, claim.start, 1)).await.unwrap_or(false)
+    }
+
+    /// All revisions of this partition: their claims' starts, and their numbers.
+    pub async fn revisions(&self) -> Result<BTreeSet<(i64, u32)>, LakeError> {
+        let folder = names::ledger(&self.id);
+        let listing = self.store.list(&folder);
+        listing.try_filter_map(|object| ready(Ok(names::revision_number(&object.location)))).try_collect().await
     }
 
     /// How many revisions have something in staging yet: their replay was cut short, or is under way.

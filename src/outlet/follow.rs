@@ -4,6 +4,7 @@
 //! when it is tried again.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -12,9 +13,9 @@ use arrow::{array::AsArray, datatypes::Int64Type, record_batch::RecordBatch};
 use futures::{FutureExt, future::BoxFuture};
 use tokio::{sync::watch, time::timeout};
 
-use super::{Mark, Outlet, OutletError, Source, Standing, Target, postgres, topic};
+use super::{Mark, Outlet, OutletError, Source, Standing, Target, postgres, revisions, topic};
 use crate::{
-    lake::{Claim, Expiries, FileEntry, Genesis, LakeError, Ledger, Rows},
+    lake::{Claim, Expiries, FileEntry, FileKind, Genesis, HeldFile, LakeError, Ledger, Rows},
     offset::LaneId,
 };
 
@@ -63,7 +64,8 @@ pub fn run(follower: &mut Follower) -> BoxFuture<'_, Result<(), OutletError>> {
 
 async fn follow(follower: &mut Follower) -> Result<(), OutletError> {
     let Some(genesis) = begun(follower).await? else { return Ok(()) };
-    let source = follower.source(&genesis);
+    let source = Source::of(&follower.ledger, &follower.topic, &genesis);
+    let mut unsent = None;
     let mut place = Place::at(follower.outlet.mark(&source).await?);
     loop {
         follower.show(place.reached);
@@ -78,6 +80,9 @@ async fn follow(follower: &mut Follower) -> Result<(), OutletError> {
             match follower.outlet.keep(&source, &mut place).await {
                 Err(OutletError::Fenced) => place = Place::at(follower.outlet.mark(&source).await?),
                 kept => kept?,
+            }
+            if follower.hand_on(&source, &mut unsent).await? {
+                continue;
             }
             if order != Order::Follow {
                 return Ok(());
@@ -135,15 +140,6 @@ impl Place {
 }
 
 impl Follower {
-    fn source(&self, genesis: &Genesis) -> Source {
-        Source {
-            id: self.ledger.id().clone(),
-            topic: self.topic.clone(),
-            begun_by: genesis.writer.clone(),
-            genesis: genesis.start,
-        }
-    }
-
     /// Sends what is to be sent of a claim, slice by slice.
     async fn carry(
         &mut self,
@@ -192,13 +188,31 @@ impl Follower {
         Ok(())
     }
 
-    /// What is to be sent of a claim: the rows of its files of the outlet's kind that are still there, and of those that
-    /// replays have made of its rejects by now.
+    /// Sends the next of the revisions that were there when it had caught up; whether there was one.
+    async fn hand_on(
+        &self,
+        source: &Source,
+        unsent: &mut Option<VecDeque<revisions::Place>>,
+    ) -> Result<bool, OutletError> {
+        let Self { outlet, ledger, .. } = self;
+        let left = match unsent {
+            Some(left) => left,
+            None => unsent.insert(revisions::unsent(outlet, ledger, source).await?),
+        };
+        let Some(next) = left.pop_front() else { return Ok(false) };
+        revisions::send(outlet, ledger, source, next).await?;
+        Ok(true)
+    }
+
+    /// What is to be sent of a claim: the rows of its own files that are still there; of rejects, what replays have left.
+    /// What they made rows of goes out by itself ([`revisions`]).
     async fn contents(&self, genesis: &Genesis, claim: &Claim) -> Result<Option<Rows>, OutletError> {
         loop {
             let held = self.ledger.held(claim.clone()).await?;
-            let entries = held.files().into_iter().map(|file| file.entry);
-            let files: Vec<&FileEntry> = entries.filter(|file| file.kind == self.outlet.kind).collect();
+            let ours = |file: &HeldFile<'_>| {
+                file.entry.kind == self.outlet.kind && (file.by == 0 || file.entry.kind == FileKind::Rejected)
+            };
+            let files: Vec<&FileEntry> = held.files().into_iter().filter(ours).map(|file| file.entry).collect();
             if files.is_empty() {
                 return Ok(None);
             }
@@ -216,25 +230,10 @@ impl Follower {
                 continue;
             }
             if !gone.is_empty() {
-                self.skip(claim, &gone).await?;
+                self.outlet.leave_out(&self.ledger, claim, &gone).await?;
             }
             return Ok(there.contains(&true).then_some(rows));
         }
-    }
-
-    /// Leaves out what an expiry deleted, and nothing else.
-    async fn skip(&self, claim: &Claim, gone: &[&FileEntry]) -> Result<(), OutletError> {
-        let id = self.ledger.id();
-        let notes = Expiries::read(self.outlet.store.objects().as_ref(), &id.dataset).await?;
-        if let Some(lost) = gone.iter().find(|file| notes.covering(id, claim, file).is_none()) {
-            return Err(OutletError::Gone(lost.path.as_str().into()));
-        }
-        let rows: u64 = gone.iter().map(|file| file.rows).sum();
-        let outlet = self.outlet.name;
-        tracing::warn!(lane = %id, outlet, offsets = %claim.range(), rows, "expired before they were sent, and left out");
-        self.outlet.skipped.fetch_add(rows, Relaxed);
-        metrics::counter!("alluvium_outlet_expired_total", "outlet" => outlet).increment(rows);
-        Ok(())
     }
 
     fn show(&self, mark: Mark) {
@@ -244,7 +243,26 @@ impl Follower {
 }
 
 impl Outlet {
-    async fn mark(&self, source: &Source) -> Result<Mark, OutletError> {
+    /// Leaves out what an expiry deleted, and nothing else.
+    pub(super) async fn leave_out(
+        &self,
+        ledger: &Ledger,
+        claim: &Claim,
+        gone: &[&FileEntry],
+    ) -> Result<(), OutletError> {
+        let (id, outlet) = (ledger.id(), self.name);
+        let notes = Expiries::read(self.store.objects().as_ref(), &id.dataset).await?;
+        if let Some(lost) = gone.iter().find(|file| notes.covering(id, claim, file).is_none()) {
+            return Err(OutletError::Gone(lost.path.as_str().into()));
+        }
+        let rows: u64 = gone.iter().map(|file| file.rows).sum();
+        tracing::warn!(lane = %id, outlet, offsets = %claim.range(), rows, "expired before they were sent, and left out");
+        self.skipped.fetch_add(rows, Relaxed);
+        metrics::counter!("alluvium_outlet_expired_total", "outlet" => outlet).increment(rows);
+        Ok(())
+    }
+
+    pub(super) async fn mark(&self, source: &Source) -> Result<Mark, OutletError> {
         match &self.target {
             Target::Topic(topic) => topic.mark(&self.store, source).await,
             Target::Table(table) => table.mark(source).await,
@@ -263,7 +281,7 @@ impl Outlet {
 }
 
 /// Rows on their way to a target. Dropped before its end, it has sent nothing that counts.
-enum Load<'a> {
+pub(super) enum Load<'a> {
     Topic(topic::Load<'a>),
     Table(Box<postgres::Load<'a>>),
 }
@@ -278,7 +296,7 @@ impl Target {
 }
 
 impl Load<'_> {
-    async fn add(&mut self, source: &Source, rows: &RecordBatch) -> Result<(), OutletError> {
+    pub(super) async fn add(&mut self, source: &Source, rows: &RecordBatch) -> Result<(), OutletError> {
         match self {
             Self::Topic(load) => load.add(source, rows).await,
             Self::Table(load) => load.add(rows).await,

@@ -24,6 +24,7 @@ const ROW: &str = "alluvium.row";
 const DATASET: &str = "alluvium.dataset";
 const GENERATION: &str = "alluvium.generation";
 const MODEL: &str = "alluvium.model";
+const REVISION: &str = "alluvium.revision";
 const EVENT_TIME: &str = "alluvium.event_time";
 
 /// How the value is written.
@@ -82,6 +83,9 @@ impl Results {
             add(PARTITION, partitions.value(row).to_string());
             add(OFFSET, offsets.value(row).to_string());
             add(MODEL, models.value(row).to_owned());
+            if let Some((claim, number)) = source.revision {
+                add(REVISION, format!("{claim}.r{number}"));
+            }
             if let Some(numbers) = numbers {
                 add(ROW, numbers.value(row).to_string());
             }
@@ -190,7 +194,7 @@ mod tests {
     #[test]
     fn a_result_has_the_source_s_key_its_columns_and_where_it_came_from() {
         let id = crate::offset::LaneId { dataset: "cards".into(), generation: 2, partition: 3 };
-        let source = Source { id, topic: "payments".into(), begun_by: "w".into(), genesis: 0 };
+        let source = Source { id, topic: "payments".into(), begun_by: "w".into(), genesis: 0, revision: None };
         let results = Results { condition: None, event: Some("at".into()) };
         let rows = results.select(&rows()).unwrap();
         let records = results.records(&source, &rows, values(&rows, None).unwrap()).unwrap();
@@ -218,5 +222,8 @@ mod tests {
         );
         let second = &records[1].record;
         assert_eq!((second.key.as_ref(), second.headers.contains_key(EVENT_TIME)), (None, false));
+        let source = Source { revision: Some((7, 2)), ..source };
+        let records = results.records(&source, &rows, values(&rows, None).unwrap()).unwrap();
+        assert_eq!(records[1].record.headers[REVISION], b"7.r2");
     }
 }

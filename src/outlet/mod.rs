@@ -2,6 +2,7 @@
 //!
 //! An outlet follows the ledger, claim by claim, from a position of its own, and reads the rows from the lake's files. So
 //! nothing is sent that is not committed; an outage of the target stops nothing else; and catching up is the same code.
+//! What replays make rows of later goes out revision by revision ([`revisions`]).
 //!
 //! Owns: what is sent of a claim, and in which order. Does not own: when a follower is started, tried again or stopped
 //! ([`crate::pipeline`]). Invariant: a position says that all below it has arrived.
@@ -15,6 +16,7 @@ mod message;
 mod partitioner;
 mod position;
 mod postgres;
+mod revisions;
 mod topic;
 
 use std::{
@@ -34,11 +36,12 @@ pub use self::{
     message::ResultFormat,
     position::Mark,
     postgres::{PostgresSettings, Table, TableName, check_url},
+    revisions::hand_on,
     topic::{Topic, TopicName},
 };
 pub use crate::registry::Secret;
 use crate::{
-    lake::{FileKind, Store},
+    lake::{FileKind, Genesis, Ledger, Store},
     offset::LaneId,
 };
 
@@ -176,4 +179,18 @@ pub struct Source {
     /// Of the partition's genesis: another lake's dataset of the same name has another.
     pub begun_by: String,
     pub genesis: i64,
+    /// What made rows of them, if not the claim: a claim's start, and the number of one of its revisions.
+    pub revision: Option<(i64, u32)>,
+}
+
+impl Source {
+    fn of(ledger: &Ledger, topic: &Arc<str>, genesis: &Genesis) -> Self {
+        Self {
+            id: ledger.id().clone(),
+            topic: topic.clone(),
+            begun_by: genesis.writer.clone(),
+            genesis: genesis.start,
+            revision: None,
+        }
+    }
 }

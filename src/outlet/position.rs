@@ -3,7 +3,10 @@
 //! Owns: the JSON of it. Invariant: it is written after everything below it has arrived, so that a crash between the two
 //! sends again and never leaves out. Nothing of the lake depends on it.
 
+use std::{collections::BTreeSet, future::ready};
+
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +14,7 @@ use super::{OutletError, Source};
 use crate::lake::{
     LakeError, Store,
     ledger::{parse, to_json},
+    names,
 };
 
 const FORMAT: u32 = 1;
@@ -58,13 +62,41 @@ pub(super) async fn write(store: &Store, path: &Path, source: &Source, mark: Mar
     Ok(store.write(path, to_json(&kept, path)?).await?)
 }
 
+/// All of this revision has arrived.
+#[derive(Serialize)]
+struct Sent<'a> {
+    format: u32,
+    claim: i64,
+    revision: u32,
+    begun_by: &'a str,
+    written: DateTime<Utc>,
+}
+
+/// The revisions that have arrived, by the names of their marks.
+pub(super) async fn revisions(store: &Store, folder: &Path) -> Result<BTreeSet<(i64, u32)>, OutletError> {
+    let marks = store.list(folder).try_filter_map(|object| ready(Ok(names::revision_number(&object.location))));
+    Ok(marks.try_collect().await?)
+}
+
+pub(super) async fn mark_revision(
+    store: &Store,
+    folder: &Path,
+    source: &Source,
+    place: (i64, u32),
+) -> Result<(), OutletError> {
+    let (claim, revision) = place;
+    let path = names::revision_in(folder, claim, revision);
+    let sent = Sent { format: FORMAT, claim, revision, begun_by: &source.begun_by, written: Utc::now() };
+    Ok(store.write(&path, to_json(&sent, &path)?).await?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn source(begun_by: &str) -> Source {
         let id = crate::offset::LaneId { dataset: "iris".into(), generation: 0, partition: 3 };
-        Source { id, topic: "t".into(), begun_by: begun_by.into(), genesis: 7 }
+        Source { id, topic: "t".into(), begun_by: begun_by.into(), genesis: 7, revision: None }
     }
 
     #[tokio::test]

@@ -3,7 +3,11 @@
 //! Owns: which topic, which partition of it, and how much is on its way. Does not own: what a record holds
 //! ([`super::message`], [`super::letter`]). Invariant: the position is kept after the broker has acknowledged all below it.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
@@ -138,6 +142,18 @@ impl Topic {
         names::outlet(self.outlet, &self.name.of(&source.topic), &source.id)
     }
 
+    pub(super) async fn has_begun(&self, store: &Store, source: &Source) -> Result<bool, OutletError> {
+        Ok(store.has(&self.path(source)).await?)
+    }
+
+    pub(super) async fn revisions(&self, store: &Store, source: &Source) -> Result<BTreeSet<(i64, u32)>, OutletError> {
+        position::revisions(store, &self.revisions_folder(source)).await
+    }
+
+    fn revisions_folder(&self, source: &Source) -> Path {
+        names::outlet_revisions(self.outlet, &self.name.of(&source.topic), &source.id)
+    }
+
     async fn records(&self, store: &Store, source: &Source, rows: &RecordBatch) -> Result<Vec<Outgoing>, OutletError> {
         match &self.content {
             Content::Letters => letter::records(source, rows).ok_or_else(|| {
@@ -264,6 +280,13 @@ impl Load<'_> {
 
     pub(super) async fn end(self, source: &Source, to: Mark) -> Result<u64, OutletError> {
         position::write(self.store, &self.path, source, to).await?;
+        Ok(self.sent)
+    }
+
+    /// Marks the revision whose rows these were.
+    pub(super) async fn end_revision(self, source: &Source, place: (i64, u32)) -> Result<u64, OutletError> {
+        let folder = self.topic.revisions_folder(source);
+        position::mark_revision(self.store, &folder, source, place).await?;
         Ok(self.sent)
     }
 }

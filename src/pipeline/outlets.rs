@@ -19,13 +19,16 @@ use crate::{
     lake::{FileKind, Ledger, Store},
     lane::Status,
     offset::LaneId,
-    outlet::{self, Follower, Order, Outlet, OutletError, OutletTally, Standing, Table, Target, Topic},
+    outlet::{
+        self, Follower, Order, Outlet, OutletError, OutletTally, PostgresSettings, ResultsSettings, Standing, Table,
+        Target, Topic,
+    },
     telemetry::chain,
 };
 
 /// Between tries of a follower that failed; doubles up to the other.
-const RETRY_WAIT: Duration = Duration::from_millis(200);
-const RETRY_WAIT_MAX: Duration = Duration::from_secs(15);
+pub(super) const RETRY_WAIT: Duration = Duration::from_millis(200);
+pub(super) const RETRY_WAIT_MAX: Duration = Duration::from_secs(15);
 /// The same for what a person must mend: a stream looks again, as it may have been mended.
 const MEND_WAIT: Duration = Duration::from_secs(30);
 
@@ -36,30 +39,44 @@ pub(super) fn outlets(
     broker: &Broker,
     models: &Models,
 ) -> Result<Vec<Arc<Outlet>>, PipelineError> {
-    let works = models.works().borrow().clone();
-    let columns = works.layout.scored_columns();
     let mut outlets = vec![];
-    let mut add = |name, kind, target| outlets.push(Arc::new(Outlet::new(name, kind, target, store.clone())));
-    if let Some(results) = &settings.outlets.results {
-        if let Some(class) = results.condition.as_ref().and_then(|condition| condition.unknown_class(models.classes()))
-        {
-            return Err(PipelineError::Condition { class, known: models.classes().join(", ") });
-        }
-        let event = match settings.decode.event_time {
-            EventTime::Field(index) => settings.decode.fields.get(index).map(|field| field.name.clone()),
-            EventTime::Broker => None,
-        };
-        let topic = Topic::of_results(results, broker.clone(), columns.clone(), event, models.registry());
-        add("results", FileKind::Scored, Target::Topic(Box::new(topic)));
+    if let Some(to) = &settings.outlets.results {
+        outlets.push(results(settings, to, store, broker, models)?);
     }
-    if let Some(rejected) = &settings.outlets.rejected {
-        let topic = Topic::of_rejects(rejected, broker.clone());
-        add("rejected", FileKind::Rejected, Target::Topic(Box::new(topic)));
+    if let Some(to) = &settings.outlets.rejected {
+        let topic = Target::Topic(Box::new(Topic::of_rejects(to, broker.clone())));
+        outlets.push(Outlet::new("rejected", FileKind::Rejected, topic, store.clone()));
     }
-    if let Some(postgres) = &settings.outlets.postgres {
-        add("postgres", FileKind::Scored, Target::Table(Box::new(Table::new(postgres, columns.clone())?)));
+    if let Some(to) = &settings.outlets.postgres {
+        outlets.push(postgres(to, store, models)?);
     }
-    Ok(outlets)
+    Ok(outlets.into_iter().map(Arc::new).collect())
+}
+
+/// The outlet of `[results]`.
+pub(super) fn results(
+    settings: &Settings,
+    results: &ResultsSettings,
+    store: &Store,
+    broker: &Broker,
+    models: &Models,
+) -> Result<Outlet, PipelineError> {
+    if let Some(class) = results.condition.as_ref().and_then(|condition| condition.unknown_class(models.classes())) {
+        return Err(PipelineError::Condition { class, known: models.classes().join(", ") });
+    }
+    let event = match settings.decode.event_time {
+        EventTime::Field(index) => settings.decode.fields.get(index).map(|field| field.name.clone()),
+        EventTime::Broker => None,
+    };
+    let columns = models.works().borrow().layout.scored_columns().clone();
+    let topic = Topic::of_results(results, broker.clone(), columns, event, models.registry());
+    Ok(Outlet::new("results", FileKind::Scored, Target::Topic(Box::new(topic)), store.clone()))
+}
+
+/// The outlet of `[postgres]`.
+pub(super) fn postgres(to: &PostgresSettings, store: &Store, models: &Models) -> Result<Outlet, PipelineError> {
+    let table = Table::new(to, models.works().borrow().layout.scored_columns().clone())?;
+    Ok(Outlet::new("postgres", FileKind::Scored, Target::Table(Box::new(table)), store.clone()))
 }
 
 /// The followers of a run.

@@ -10,6 +10,7 @@
 mod connect;
 mod copy;
 mod names;
+mod revisions;
 mod table;
 
 use std::{fmt, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
@@ -224,6 +225,10 @@ impl Load<'_> {
         if self.move_position(source, from, to).await? == 0 {
             return Err(OutletError::Fenced);
         }
+        self.commit(source).await
+    }
+
+    async fn commit(self, source: &Source) -> Result<u64, OutletError> {
         hold("postgres commit", &self.to).await;
         let connections = &self.table.connections;
         within(connections, "commit", self.client.batch_execute("COMMIT")).await?;

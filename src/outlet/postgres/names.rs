@@ -7,6 +7,7 @@ use super::{NAME_BYTES_MAX, OutletError};
 /// Where the dataset's name stands in a table's.
 const DATASET: &str = "{dataset}";
 const POSITIONS: &str = "alluvium_positions";
+const REVISIONS: &str = "alluvium_revisions";
 
 /// What the file says of the table: a name, perhaps with a schema before it, perhaps with the dataset's name in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +80,11 @@ impl Quoted {
     /// The table of positions stands in the same schema.
     pub(super) fn positions(&self) -> String {
         self.beside(POSITIONS)
+    }
+
+    /// So does that of the revisions whose rows are there.
+    pub(super) fn revisions(&self) -> String {
+        self.beside(REVISIONS)
     }
 
     fn beside(&self, table: &str) -> String {

@@ -10,6 +10,7 @@ use super::{
     connect::{Connections, within},
     copy::Plan,
     names::{Quoted, check, identifier},
+    revisions,
 };
 
 /// A column that is there.
@@ -25,7 +26,7 @@ pub(super) struct Column {
 /// All that who makes tables at once must not do at once.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(715801193, hashtext($1))";
 
-/// Makes the table and that of the positions if they are not there, and checks that rows with these columns fit.
+/// Makes the table and those beside it if they are not there, and checks that rows with these columns fit.
 pub(super) async fn prepare(
     client: &Client,
     to: &Quoted,
@@ -33,8 +34,11 @@ pub(super) async fn prepare(
     connections: &Connections,
 ) -> Result<(), OutletError> {
     let there = columns(client, &to.qualified(), connections).await?;
-    let positions = columns(client, &to.positions(), connections).await?;
-    if there.is_empty() || positions.is_empty() {
+    let mut beside = columns(client, &to.positions(), connections).await?;
+    if !beside.is_empty() {
+        beside = columns(client, &to.revisions(), connections).await?;
+    }
+    if there.is_empty() || beside.is_empty() {
         make(client, to, schema, connections).await?;
         let there = columns(client, &to.qualified(), connections).await?;
         return Plan::new(schema, &there, to).map(|_| ());
@@ -107,7 +111,7 @@ async fn make(client: &Client, to: &Quoted, schema: &Schema, connections: &Conne
         client.batch_execute("BEGIN").await?;
         // Two that make the same table at once would meet in the catalogue.
         client.query(LOCK, &[&to.positions()]).await?;
-        client.batch_execute(&format!("{positions}; {statement}; COMMIT")).await
+        client.batch_execute(&format!("{positions}; {}; {statement}; COMMIT", revisions::create(to))).await
     };
     let made = within(connections, "make the table", made).await;
     if made.is_err() {

@@ -2,6 +2,7 @@
 
 mod postgres;
 mod postgres_trouble;
+mod replays;
 mod topics;
 
 use std::{collections::BTreeMap, path::PathBuf};

@@ -24,7 +24,7 @@ use crate::support::{
 const BATCH: usize = 300;
 
 /// All that a topic holds, by its partitions; nothing if it is not there.
-async fn read(stage: &Stage, topic: &str) -> Vec<(i32, Record)> {
+pub async fn read(stage: &Stage, topic: &str) -> Vec<(i32, Record)> {
     let mut records = vec![];
     for partition in stage.broker.partitions(topic).await.unwrap_or_default() {
         let reader = stage.broker.partition(topic, partition).await.unwrap();
@@ -38,20 +38,20 @@ async fn read(stage: &Stage, topic: &str) -> Vec<(i32, Record)> {
     records
 }
 
-fn header(record: &Record, name: &str) -> String {
+pub fn header(record: &Record, name: &str) -> String {
     String::from_utf8(record.headers.get(name).unwrap_or_else(|| panic!("no {name}: {record:?}")).clone()).unwrap()
 }
 
 /// Where a record came from.
-fn place(record: &Record, prefix: &str) -> (i32, i64) {
+pub fn place(record: &Record, prefix: &str) -> (i32, i64) {
     let number = |name: &str| header(record, &format!("{prefix}{name}")).parse::<i64>().unwrap();
     (i32::try_from(number("partition")).unwrap(), number("offset"))
 }
 
-const RESULT: &str = "alluvium.";
+pub const RESULT: &str = "alluvium.";
 const LETTER: &str = "__connect.errors.";
 
-fn places(records: &[(i32, Record)], prefix: &str) -> BTreeSet<(i32, i64)> {
+pub fn places(records: &[(i32, Record)], prefix: &str) -> BTreeSet<(i32, i64)> {
     records.iter().map(|(_, record)| place(record, prefix)).collect()
 }
 
