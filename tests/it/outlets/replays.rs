@@ -133,7 +133,7 @@ impl Scene {
         signal(&child, &["KILL"]);
         assert_eq!(ended(child).await.code, None);
         let client = self.server.client().await;
-        if at % 2 == 0 {
+        if at.is_multiple_of(2) {
             let next = batch(self.now(&name)).await;
             assert_eq!(next.failures, Vec::<String>::new());
             let lake = in_the_lake(&self.now(&name)).await.len();
