@@ -11,6 +11,7 @@ use clap::{ArgAction, ArgGroup, Args};
 use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "embedded")]
 pub(crate) use self::simulated::feed_with_bar;
 use self::{registry::RegistryArgs, topic::Topic};
 use super::{Exit, Usage, run::Signals};

@@ -108,7 +108,8 @@ fn bar(feed: &Feed) -> ProgressBar {
     wanted(feed).map_or_else(|| progress::counter("producing"), |count| progress::bar("producing", count))
 }
 
-/// Feeds with a progress bar on stderr.
+/// Feeds with a progress bar on stderr; the demo does.
+#[cfg(feature = "embedded")]
 pub(crate) async fn feed_with_bar(
     feed: &Feed,
     broker: &Broker,
