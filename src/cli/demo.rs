@@ -25,7 +25,7 @@ use crate::{
     lake::{FileKind, Store, audit::Depth, names},
     pipeline::{Flow, Mode, Settings},
     simulate::{Source, encoding::Encoding, feed},
-    telemetry::progress::count,
+    telemetry::progress::{self, count},
 };
 
 const PIPELINE: &str = include_str!("demo.toml");
@@ -137,8 +137,9 @@ impl Demo {
             ..feed::Feed::default()
         };
         let partitions: Vec<i32> = (0..self.partitions).collect();
-        let sent = Arc::default();
-        produce::feed_with_bar(&feed, &broker, &partitions, &sent, &CancellationToken::new()).await?;
+        let (sent, never) = (Arc::default(), CancellationToken::new());
+        let feeding = feed::run(&feed, &broker, &partitions, &sent, &never);
+        produce::with_bar(progress::bar("producing", self.records), &sent, feeding).await?;
         Ok(sent.records())
     }
 

@@ -11,8 +11,6 @@ use clap::{ArgAction, ArgGroup, Args};
 use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
-#[cfg(feature = "embedded")]
-pub(crate) use self::simulated::feed_with_bar;
 use self::{registry::RegistryArgs, topic::Topic};
 use super::{Exit, Usage, run::Signals};
 use crate::{
@@ -166,7 +164,12 @@ async fn watched<E>(
     outcome
 }
 
-async fn with_bar<E>(bar: ProgressBar, sent: &Sent, work: impl Future<Output = Result<(), E>>) -> Result<(), E> {
+/// Does the work with a bar on stderr.
+pub(super) async fn with_bar<E>(
+    bar: ProgressBar,
+    sent: &Sent,
+    work: impl Future<Output = Result<(), E>>,
+) -> Result<(), E> {
     let outcome = tokio::select! {
         outcome = work => outcome,
         never = follow(&bar, sent) => match never {},

@@ -7,14 +7,13 @@ use clap::ValueEnum;
 use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Produce, Usage, connect, registry::register, summary, watched, with_bar};
+use super::{Exit, Produce, Usage, connect, registry::register, summary, watched};
 use crate::{
-    broker::Broker,
     registry::Registry,
     simulate::{
         Disorder, Source,
         encoding::{Encoding, Format, describe},
-        feed::{self, Feed, FeedError, Key, Sent},
+        feed::{self, Feed, Key, Sent},
     },
     telemetry::progress,
 };
@@ -106,16 +105,4 @@ fn wanted(feed: &Feed) -> Option<u64> {
 
 fn bar(feed: &Feed) -> ProgressBar {
     wanted(feed).map_or_else(|| progress::counter("producing"), |count| progress::bar("producing", count))
-}
-
-/// Feeds with a progress bar on stderr; the demo does.
-#[cfg(feature = "embedded")]
-pub(crate) async fn feed_with_bar(
-    feed: &Feed,
-    broker: &Broker,
-    partitions: &[i32],
-    sent: &Arc<Sent>,
-    stop: &CancellationToken,
-) -> Result<(), FeedError> {
-    with_bar(bar(feed), sent, feed::run(feed, broker, partitions, sent, stop)).await
 }
