@@ -14,6 +14,34 @@ const PLACES_MAX: usize = 10_000;
 const TIMES: [i64; 2] = [946_684_800, 4_102_444_800];
 const UNITS: [(&str, i64); 4] = [("s", 1), ("ms", 1_000), ("us", 1_000_000), ("ns", 1_000_000_000)];
 
+/// Where no more than one value in so many is of another sort than the rest, the rest decides what the field holds: a topic
+/// has broken records now and then.
+const ODD_ONE_IN: u64 = 20;
+
+/// What values may be, as far as one field can hold them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    Booleans,
+    Numbers,
+    Texts,
+    Arrays,
+    Objects,
+}
+
+impl Sort {
+    /// `1 text`, `2 texts`.
+    fn counted(self, rows: u64) -> String {
+        let one = match self {
+            Self::Booleans => "boolean",
+            Self::Numbers => "number",
+            Self::Texts => "text",
+            Self::Arrays => "array",
+            Self::Objects => "object",
+        };
+        format!("{rows} {one}{}", if rows == 1 { "" } else { "s" })
+    }
+}
+
 /// A value, as far as its type goes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value<'v> {
@@ -126,39 +154,52 @@ impl Place {
         self.objects > 0 && self.objects == self.present()
     }
 
+    /// What nearly all values here are; else nothing, with all that they are.
     fn holds(&self) -> (Holds, Option<String>) {
-        let numbers = self.ints + self.floats;
         let kinds = [
-            (self.bools, "booleans"),
-            (numbers, "numbers"),
-            (self.texts, "texts"),
-            (self.arrays, "arrays"),
-            (self.objects, "objects"),
+            (self.bools, Sort::Booleans),
+            (self.ints + self.floats, Sort::Numbers),
+            (self.texts, Sort::Texts),
+            (self.arrays, Sort::Arrays),
+            (self.objects, Sort::Objects),
         ];
-        let mut there = kinds.into_iter().filter(|(rows, _)| *rows > 0);
-        match (there.next(), there.next()) {
-            (None, _) => (Holds::NoField, Some("always null".into())),
-            (Some((_, "arrays")), None) => (Holds::NoField, Some("an array, which no field holds".into())),
-            (Some(_), None) => self.kind(),
-            (Some(first), Some(second)) => {
-                let told = [first, second].into_iter().chain(there).map(|(rows, kind)| format!("{rows} {kind}"));
-                (Holds::NoField, Some(format!("of several types: {}", told.collect::<Vec<_>>().join(", "))))
-            }
+        let mut there: Vec<_> = kinds.into_iter().filter(|(rows, _)| *rows > 0).collect();
+        // The commonest first; of equals, the first in the list.
+        there.sort_by_key(|(rows, _)| std::cmp::Reverse(*rows));
+        let Some((&(rows, sort), others)) = there.split_first() else {
+            return (Holds::NoField, Some("always null".into()));
+        };
+        let named =
+            |kinds: &[(u64, Sort)]| kinds.iter().map(|(rows, sort)| sort.counted(*rows)).collect::<Vec<_>>().join(", ");
+        if rows.saturating_mul(ODD_ONE_IN) < self.present().saturating_mul(ODD_ONE_IN - 1) {
+            return (Holds::NoField, Some(format!("of several types: {}", named(&there))));
         }
+        let (holds, note) = match sort {
+            Sort::Arrays => (Holds::NoField, Some("an array, which no field holds".into())),
+            Sort::Objects => (Holds::NoField, Some(format!("of several types: {}", named(&there)))),
+            Sort::Booleans => (Holds::Kind(FieldKind::Bool), None),
+            Sort::Numbers => self.number(),
+            Sort::Texts => (Holds::Kind(self.text()), None),
+        };
+        let odd = (!others.is_empty() && holds != Holds::NoField)
+            .then(|| format!("besides {}, which would be rejects", named(others)));
+        (holds, odd.or(note))
     }
 
-    /// Of values that are all of one sort.
-    fn kind(&self) -> (Holds, Option<String>) {
-        let kind = match self {
-            Self { bools: 1.., .. } => FieldKind::Bool,
-            Self { floats: 1.., .. } => FieldKind::Float64,
-            Self { ints: 1.., .. } => FieldKind::Int64,
+    fn number(&self) -> (Holds, Option<String>) {
+        if self.floats > 0 {
+            return (Holds::Kind(FieldKind::Float64), None);
+        }
+        let note = self.time_unit().map(|unit| format!("may be a time: type = \"timestamp\", unit = \"{unit}\""));
+        (Holds::Kind(FieldKind::Int64), note)
+    }
+
+    fn text(&self) -> FieldKind {
+        match self {
             Self { texts, times, .. } if times == texts => FieldKind::Timestamp(TimestampFormat::Rfc3339),
             Self { texts, dates, .. } if dates == texts => FieldKind::Date,
             _ => FieldKind::String,
-        };
-        let note = if kind == FieldKind::Int64 { self.time_unit() } else { None };
-        (Holds::Kind(kind), note.map(|unit| format!("may be a time: type = \"timestamp\", unit = \"{unit}\"")))
+        }
     }
 
     fn time_unit(&self) -> Option<&'static str> {

@@ -68,12 +68,27 @@ fn what_no_field_holds_is_told_and_left_out() {
     let notes: Vec<_> = inferred.members.iter().filter_map(|member| member.note.as_deref()).collect();
     let expected = [
         "an array, which no field holds",
-        "of several types: 1 numbers, 1 texts",
-        "of several types: 1 numbers, 1 objects",
+        "of several types: 1 number, 1 text",
+        "of several types: 1 number, 1 object",
         "\"odd\" is not always an object",
     ];
     assert_eq!(notes, expected);
     assert_eq!(inferred.rejects(fields(&inferred), &records).unwrap(), BTreeMap::new());
+}
+
+#[test]
+fn a_broken_record_in_many_does_not_decide_what_a_field_holds() {
+    let texts: Vec<String> =
+        (0..20).map(|at| if at == 7 { r#"{"x":"n/a"}"#.into() } else { format!("{{\"x\":{at}.5}}") }).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let inferred = infer(&records(&texts), &Guide::Json);
+    assert_eq!(told(&inferred), ["x float64 20"]);
+    assert_eq!(inferred.members[0].note.as_deref(), Some("besides 1 text, which would be rejects"));
+    let rejects = inferred.rejects(fields(&inferred), &records(&texts)).unwrap();
+    assert_eq!(rejects, BTreeMap::from([(Reason::WrongType, 1)]));
+
+    let fewer = infer(&records(&texts[1..]), &Guide::Json);
+    assert_eq!(told(&fewer), ["x none 19"]);
 }
 
 #[test]
