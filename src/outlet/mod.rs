@@ -2,7 +2,7 @@
 //!
 //! An outlet follows the ledger, claim by claim, from a position of its own, and reads the rows from the lake's files. So
 //! nothing is sent that is not committed; an outage of the target stops nothing else; and catching up is the same code.
-//! What replays make rows of later goes out revision by revision ([`revisions`]).
+//! What replays make rows of later goes out revision by revision (`revisions`).
 //!
 //! Owns: what is sent of a claim, and in which order. Does not own: when a follower is started, tried again or stopped
 //! ([`crate::pipeline`]). Invariant: a position says that all below it has arrived.
