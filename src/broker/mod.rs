@@ -11,6 +11,7 @@ mod error;
 mod group;
 mod link;
 mod partition;
+mod partitioner;
 mod wire;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -30,6 +31,7 @@ pub use self::{
         Turn,
     },
     partition::{Compression, Partition},
+    partitioner::partition,
 };
 
 /// How many partitions of a new topic are asked for their leader at once.

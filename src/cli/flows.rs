@@ -1,6 +1,7 @@
 //! Which of a pipeline file's datasets a command is about.
 
 use anyhow::Context;
+use serde::Serialize;
 
 use super::Usage;
 use crate::{
@@ -38,4 +39,15 @@ async fn asked_for(settings: &Settings, store: &Store, dataset: &str) -> anyhow:
 /// A heading for one of several; nothing for the only one.
 pub(super) fn heading(settings: &Settings, flow: &Flow) -> String {
     if settings.flows.are_many() { format!("dataset {}, topic {}\n", flow.dataset, flow.topic) } else { String::new() }
+}
+
+/// What a command prints after all datasets: their reports if JSON is asked for, or that there are none.
+pub(super) fn close<R: Serialize>(reports: &[R], several: bool, json: bool) -> anyhow::Result<()> {
+    match reports {
+        [only] if !several && json => println!("{}", serde_json::to_string_pretty(only)?),
+        all if json => println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "datasets": all }))?),
+        [] => println!("there is nothing yet of this pipeline in this lake"),
+        _ => {}
+    }
+    Ok(())
 }

@@ -85,12 +85,7 @@ impl ReplayArgs {
             }
             reports.push(report);
         }
-        match reports.as_slice() {
-            [only] if !several && self.json => println!("{}", serde_json::to_string_pretty(only)?),
-            all if self.json => println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "datasets": all }))?),
-            [] => println!("there is nothing yet of this pipeline in this lake"),
-            _ => {}
-        }
+        flows::close(&reports, several, self.json)?;
         Ok(exit)
     }
 

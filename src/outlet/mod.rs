@@ -13,7 +13,6 @@ mod error;
 mod follow;
 mod letter;
 mod message;
-mod partitioner;
 mod position;
 mod postgres;
 mod revisions;

@@ -19,10 +19,10 @@ use super::{
     avro::{self, Framing, Writer},
     letter,
     message::{self, Outgoing, Results},
-    partitioner, position,
+    position,
 };
 use crate::{
-    broker::{Broker, Compression, Partition},
+    broker::{self, Broker, Compression, Partition},
     lake::{LakeError, Store, names},
     record::{Record, SchemaKind},
     registry::Registry,
@@ -270,7 +270,9 @@ impl Load<'_> {
         let mut parts: BTreeMap<usize, Vec<Record>> = BTreeMap::new();
         let now_ms = chrono::Utc::now().timestamp_millis();
         for Outgoing { came_from, record } in records {
-            let to = partitioner::partition(record.key.as_deref(), came_from, partitions.len());
+            // Without a key by where it came from, so that these stay in their order.
+            let otherwise = came_from.unsigned_abs() as usize;
+            let to = broker::partition(record.key.as_deref(), otherwise, partitions.len());
             parts.entry(to).or_default().push(Record { timestamp_ms: now_ms, ..record });
         }
         let parts = parts.into_iter().filter_map(|(to, records)| Some(produce(partitions.get(to)?, records)));

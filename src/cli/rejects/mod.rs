@@ -135,17 +135,12 @@ impl Rejects {
             }
             reports.push(report);
         }
-        match (export, reports.as_slice()) {
-            (Some(export), _) => {
+        match export {
+            Some(export) => {
                 let exported = export.finish().context("finish the export")?;
                 tracing::info!("{} rejects exported", count(exported));
             }
-            (_, [only]) if !several && self.json => println!("{}", serde_json::to_string_pretty(only)?),
-            (_, all) if self.json => {
-                println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "datasets": all }))?);
-            }
-            (_, []) => println!("there is nothing yet of this pipeline in this lake"),
-            _ => {}
+            None => flows::close(&reports, several, self.json)?,
         }
         Ok(exit)
     }

@@ -23,7 +23,7 @@ use super::{
     feed::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Sent, bytes_of},
 };
 use crate::{
-    broker::{Broker, BrokerError, Compression, Partition},
+    broker::{self, Broker, BrokerError, Compression, Partition},
     record::Record,
     table::{TableError, Whole},
 };
@@ -182,7 +182,7 @@ impl Destination {
         let mut shares: Vec<Vec<Record>> = self.partitions.iter().map(|_| Vec::new()).collect();
         let timestamp_ms = chrono::Utc::now().timestamp_millis();
         for Row { key, value, .. } in rows {
-            let place = key.as_deref().map_or(*turn, murmur2) % shares.len().max(1);
+            let place = broker::partition(key.as_deref(), *turn, shares.len());
             *turn += usize::from(key.is_none());
             if let Some(share) = shares.get_mut(place) {
                 share.push(Record { timestamp_ms, key, value: Some(value), ..Record::default() });
@@ -207,46 +207,5 @@ impl Destination {
             sent.note(made, bytes);
         }
         Ok(())
-    }
-}
-
-/// The hash by which Kafka's own clients choose a partition; without its sign.
-fn murmur2(key: &[u8]) -> usize {
-    const SEED: u32 = 0x9747_b28c;
-    const M: u32 = 0x5bd1_e995;
-    let mut hash = SEED ^ u32::try_from(key.len()).unwrap_or(u32::MAX);
-    let mut words = key.chunks_exact(4);
-    for word in &mut words {
-        let word = word.iter().rev().fold(0, |word, byte| (word << 8) | u32::from(*byte)).wrapping_mul(M);
-        hash = hash.wrapping_mul(M) ^ (word ^ (word >> 24)).wrapping_mul(M);
-    }
-    if let rest = words.remainder()
-        && !rest.is_empty()
-    {
-        hash ^= rest.iter().rev().fold(0, |word, byte| (word << 8) | u32::from(*byte));
-        hash = hash.wrapping_mul(M);
-    }
-    hash = (hash ^ (hash >> 13)).wrapping_mul(M);
-    ((hash ^ (hash >> 15)) & 0x7fff_ffff) as usize
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The values of Kafka's own test of its function.
-    #[test]
-    fn a_key_has_the_hash_that_kafka_s_clients_give_it() {
-        let cases = [
-            ("21", -973_932_308_i32),
-            ("foobar", -790_332_482),
-            ("a-little-bit-long-string", -985_981_536),
-            ("a-little-bit-longer-string", -1_486_304_829),
-            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
-            ("abc", 479_470_107),
-        ];
-        for (key, hash) in cases {
-            assert_eq!(murmur2(key.as_bytes()), (hash.cast_unsigned() & 0x7fff_ffff) as usize, "{key}");
-        }
     }
 }

@@ -1,18 +1,14 @@
 //! Which partition of its topic a record goes to: as Kafka's own clients choose, so that a key is where they would put it.
 
-/// By the key; without one, by the partition that the record came from, so that these stay in their order.
+/// By the key; without one, as `otherwise` says.
 #[must_use]
-pub(super) fn partition(key: Option<&[u8]>, came_from: i32, partitions: usize) -> usize {
-    let of = partitions.max(1);
-    match key {
-        Some(key) => murmur2(key) as usize % of,
-        None => came_from.unsigned_abs() as usize % of,
-    }
+pub fn partition(key: Option<&[u8]>, otherwise: usize, partitions: usize) -> usize {
+    key.map_or(otherwise, murmur2) % partitions.max(1)
 }
 
 /// The hash of Kafka's default partitioner, its sign bit cut off as there.
-fn murmur2(key: &[u8]) -> u32 {
-    hash(key) & 0x7fff_ffff
+fn murmur2(key: &[u8]) -> usize {
+    (hash(key) & 0x7fff_ffff) as usize
 }
 
 fn hash(key: &[u8]) -> u32 {
@@ -57,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_key_goes_by_where_it_came_from() {
+    fn what_has_no_key_goes_where_it_is_told() {
         assert_eq!([0, 1, 2, 3].map(|from| partition(None, from, 3)), [0, 1, 2, 0]);
         assert!(partition(Some(b"x"), 7, 5) < 5);
         assert_eq!(partition(Some(b"x"), 1, 5), partition(Some(b"x"), 2, 5));
