@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::{assert_same, count, settings, text};
 use crate::support::{
     postgres::Postgres,
-    program::{command, ended, signal},
+    program::{command, ended, held, signal},
     proof::{OF_A_TABLE, Promise, Proof},
     stage::{Running, Stage, assert_clean, batch, flower},
     until,
@@ -69,22 +69,19 @@ impl Scene {
     async fn cut(&self, proof: &Proof, at: usize, frozen: bool) {
         let name = format!("{}_{at}", if frozen { "frozen" } else { "killed" });
         let folder = tempfile::tempdir().unwrap();
-        let child = self.batch(&name, Some((&folder, Some(at)))).spawn().unwrap();
-        let held = folder.path().join("held");
-        until("it is held", async || held.exists()).await;
-        if frozen {
-            signal(&child, &["STOP"]);
-        } else {
-            signal(&child, &["KILL"]);
+        let mut child = self.batch(&name, Some((&folder, Some(at)))).spawn().unwrap();
+        let is_held = held(&mut child, folder.path(), at).await;
+        if is_held {
+            signal(&child, &[if frozen { "STOP" } else { "KILL" }]);
         }
         let next = ended(self.batch(&name, None).spawn().unwrap()).await;
         assert_eq!((next.code, next.figure("remaining")), (Some(0), 0), "{next:?}");
-        if frozen {
+        if is_held && frozen {
             std::fs::write(folder.path().join("go"), "").unwrap();
             signal(&child, &["CONT"]);
         }
         let first = ended(child).await;
-        assert_eq!(first.code, frozen.then_some(0), "{first:?}");
+        assert_eq!(first.code, (frozen || !is_held).then_some(0), "{first:?}");
         proof.shown(&[Promise::Resumes]);
         let (client, settings) = (self.server.client().await, self.settings(&name));
         assert_same(&client, &name, &settings, BATCH * 2).await;

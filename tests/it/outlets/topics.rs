@@ -14,11 +14,10 @@ use tempfile::TempDir;
 
 use super::{file, in_the_lake, settings, text};
 use crate::support::{
-    program::{Ran, command, ended, run, signal},
+    program::{Ran, command, ended, held, run, signal},
     proof::{Promise, Proof},
     registry::{Scripted, client},
     stage::{DATASET, Stage, TOPIC, assert_clean, batch, flower, objects, value},
-    until,
 };
 
 const BATCH: usize = 300;
@@ -199,10 +198,11 @@ async fn killed_before_a_position_is_kept_nothing_is_left_out() {
     let cuts: BTreeSet<_> = kept.iter().flat_map(|at| [*at, at + 1]).filter(|at| *at < steps.len()).collect();
     for at in cuts {
         let (name, folder) = (format!("killed-{at}"), tempfile::tempdir().unwrap());
-        let child = held_batch(&stage, &name, Some((&folder, Some(at)))).spawn().unwrap();
-        until("it is held", async || folder.path().join("held").exists()).await;
-        signal(&child, &["KILL"]);
-        assert_eq!(ended(child).await.code, None);
+        let mut child = held_batch(&stage, &name, Some((&folder, Some(at)))).spawn().unwrap();
+        if held(&mut child, folder.path(), at).await {
+            signal(&child, &["KILL"]);
+            assert_eq!(ended(child).await.code, None);
+        }
         whole(&ended(held_batch(&stage, &name, None).spawn().unwrap()).await);
         proof.shown(&[Promise::Resumes]);
         let results = read(&stage, &format!("{name}.results")).await;

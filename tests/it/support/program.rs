@@ -1,10 +1,14 @@
 //! The program as a user runs it: arguments in; exit code, stdout and stderr out.
 
-use std::{ffi::OsStr, path::PathBuf, process::Stdio};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use tokio::process::{Child, Command};
 
-use super::{LIMIT, stage::Stage};
+use super::{LIMIT, stage::Stage, until};
 
 #[derive(Debug)]
 pub struct Ran {
@@ -28,6 +32,23 @@ pub fn signal(child: &Child, names: &[&str]) {
         let sent = std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status();
         assert!(sent.unwrap().success());
     }
+}
+
+/// Waits until the program is held before its step number `at`. False, if it has ended well with no more steps than that:
+/// how many there are depends on who finishes a publishing first, the lane or the follower of an outlet.
+pub async fn held(child: &mut Child, folder: &Path, at: usize) -> bool {
+    let (held, mut over) = (folder.join("held"), None);
+    until("it is held, or over", async || {
+        over = child.try_wait().unwrap();
+        over.is_some() || held.exists()
+    })
+    .await;
+    if held.exists() {
+        return true;
+    }
+    let steps = std::fs::read_to_string(folder.join("steps")).unwrap();
+    assert!(over.unwrap().success() && steps.lines().count() <= at, "not held before step {at}: {steps}");
+    false
 }
 
 /// Runs it to its end.
