@@ -15,7 +15,7 @@ use tokio::{sync::watch, time::timeout};
 
 use super::{Mark, Outlet, OutletError, Source, Standing, Target, postgres, revisions, topic};
 use crate::{
-    lake::{Claim, Expiries, FileEntry, FileKind, Genesis, HeldFile, LakeError, Ledger, Rows},
+    lake::{Claim, Expiries, FileEntry, FileKind, Genesis, Held, LakeError, Ledger, Rows},
     offset::LaneId,
 };
 
@@ -208,16 +208,14 @@ impl Follower {
     /// What they made rows of goes out by itself ([`revisions`]).
     async fn contents(&self, genesis: &Genesis, claim: &Claim) -> Result<Option<Rows>, OutletError> {
         loop {
-            let held = self.ledger.held(claim.clone()).await?;
-            let ours = |file: &HeldFile<'_>| {
-                file.entry.kind == self.outlet.kind && (file.by == 0 || file.entry.kind == FileKind::Rejected)
-            };
-            let files: Vec<&FileEntry> = held.files().into_iter().filter(ours).map(|file| file.entry).collect();
+            let held = self.held(claim).await?;
+            let ours = held.files().into_iter().filter(|file| file.entry.kind == self.outlet.kind);
+            let files: Vec<&FileEntry> = ours.map(|file| file.entry).collect();
             if files.is_empty() {
                 return Ok(None);
             }
             let (rows, there) = Rows::open(&self.outlet.store, &files).await?;
-            if there.iter().all(|there| *there) {
+            if !there.contains(&false) {
                 return Ok(Some(rows));
             }
             // Only the newest claim can be unpublished, and a claim's newest revision; anybody may finish either.
@@ -225,15 +223,22 @@ impl Follower {
             self.ledger.settle_held(&held).await?;
             let (rows, there) = Rows::open(&self.outlet.store, &files).await?;
             let gone: Vec<_> = files.iter().zip(&there).filter(|(_, there)| !**there).map(|(file, _)| *file).collect();
-            let revised = self.ledger.held(claim.clone()).await?.number() > held.number();
-            if !gone.is_empty() && revised {
-                continue;
+            if gone.is_empty() {
+                return Ok(Some(rows));
             }
-            if !gone.is_empty() {
+            if self.held(claim).await?.number() == held.number() {
                 self.outlet.leave_out(&self.ledger, claim, &gone).await?;
+                return Ok(there.contains(&true).then_some(rows));
             }
-            return Ok(there.contains(&true).then_some(rows));
         }
+    }
+
+    /// The claim; of rejects, with what replays have left of it.
+    async fn held(&self, claim: &Claim) -> Result<Held, OutletError> {
+        Ok(match self.outlet.kind {
+            FileKind::Scored => Held::new(claim.clone()),
+            FileKind::Rejected => self.ledger.held(claim.clone()).await?,
+        })
     }
 
     fn show(&self, mark: Mark) {
