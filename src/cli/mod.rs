@@ -32,6 +32,7 @@ mod score;
 mod stream;
 mod summary;
 mod train;
+mod wanted;
 
 #[derive(Debug, Parser)]
 #[command(name = "alluvium", version, about, max_term_width = 110, propagate_version = true)]

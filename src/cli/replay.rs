@@ -6,9 +6,9 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Exit, flows, moment::Moment, rejects::reason, run, who};
+use super::{Exit, flows, run, wanted::WantedArgs, who};
 use crate::{
-    lake::{Store, Wanted},
+    lake::Store,
     pipeline::{Flow, HandOn, HandedOn, Replay, Replayed, Settings},
     telemetry::progress::{self, count},
 };
@@ -36,18 +36,8 @@ pub(super) struct ReplayArgs {
     /// One dataset alone: of the pipeline, or another of its lake
     #[arg(long, value_name = "DATASET")]
     dataset: Option<String>,
-    /// Of this partition alone; may be given several times
-    #[arg(long, value_name = "N")]
-    partition: Vec<i32>,
-    /// Those that were rejected for this reason; may be given several times
-    #[arg(long, value_name = "CODE", value_parser = reason)]
-    reason: Vec<String>,
-    /// Those whose time at the broker is at or after this: 2026-11-01, 2026-11-01T07, 2026-11-01T07:30:00Z, 36h
-    #[arg(long, value_name = "TIME")]
-    since: Option<Moment>,
-    /// Those whose time at the broker is before this
-    #[arg(long, value_name = "TIME")]
-    until: Option<Moment>,
+    #[command(flatten)]
+    wanted: WantedArgs,
     /// Only show what would become of them
     #[arg(long)]
     dry_run: bool,
@@ -91,12 +81,7 @@ impl ReplayArgs {
 
     async fn replay(&self, settings: &Settings, store: &Store, flow: &Flow) -> anyhow::Result<Report> {
         let dataset = &*flow.dataset;
-        let wanted = Wanted {
-            partitions: self.partition.iter().copied().collect(),
-            reasons: self.reason.iter().cloned().collect(),
-            since_ms: self.since.map(Moment::ms),
-            until_ms: self.until.map(Moment::ms),
-        };
+        let wanted = self.wanted.wanted();
         let (writer, dry_run): (Arc<str>, _) = (who().into(), self.dry_run);
         let bar = progress::bar("replaying", 0);
         let replay = Replay { settings, store, dataset, wanted, dry_run, writer: writer.clone() };

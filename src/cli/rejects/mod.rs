@@ -8,11 +8,10 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use self::{export::Export, record::Shown};
-use super::{Exit, Usage, flows, grid::grid, moment::Moment, run};
+use super::{Exit, Usage, flows, grid::grid, run, wanted::WantedArgs};
 use crate::{
     lake::{FileKind, Ledger, Place, RejectFiles, Rejected, RejectedFile, Store, Wanted},
     offset::LaneId,
-    record::Reason,
     telemetry::progress::{self, count},
 };
 
@@ -45,18 +44,8 @@ pub(super) struct Rejects {
     /// One dataset alone: of the pipeline, or another of its lake
     #[arg(long, value_name = "DATASET")]
     dataset: Option<String>,
-    /// Of this partition alone; may be given several times
-    #[arg(long, value_name = "N")]
-    partition: Vec<i32>,
-    /// Those that were rejected for this reason; may be given several times
-    #[arg(long, value_name = "CODE", value_parser = reason)]
-    reason: Vec<String>,
-    /// Those whose time at the broker is at or after this: 2026-11-01, 2026-11-01T07, 2026-11-01T07:30:00Z, 36h
-    #[arg(long, value_name = "TIME")]
-    since: Option<Moment>,
-    /// Those whose time at the broker is before this
-    #[arg(long, value_name = "TIME")]
-    until: Option<Moment>,
+    #[command(flatten)]
+    wanted: WantedArgs,
     /// How many records are shown, or exported [default: 5 shown, all exported]
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -97,15 +86,6 @@ struct Hour {
     begins: String,
     reason: String,
     rejects: u64,
-}
-
-/// A reason's code, as it is typed.
-pub(super) fn reason(text: &str) -> Result<String, String> {
-    if Reason::ALL.iter().any(|reason| reason.code() == text) {
-        return Ok(text.to_owned());
-    }
-    let codes: Vec<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
-    Err(format!("the reasons are {}", codes.join(", ")))
 }
 
 impl Rejects {
@@ -158,12 +138,7 @@ struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     fn new(args: &Rejects, dataset: &'a str) -> Self {
-        let wanted = Wanted {
-            partitions: args.partition.iter().copied().collect(),
-            reasons: args.reason.iter().cloned().collect(),
-            since_ms: args.since.map(Moment::ms),
-            until_ms: args.until.map(Moment::ms),
-        };
+        let wanted = args.wanted.wanted();
         let limit = args.limit.unwrap_or(if args.export.is_some() { u64::MAX } else { SAMPLE });
         let report = Report { dataset: dataset.into(), ..Report::default() };
         Self { dataset, wanted, limit, counts: BTreeMap::new(), beyond: 0, report }
