@@ -14,11 +14,10 @@ use serde_json::Value;
 
 use crate::support::{
     lake::{places, rows},
-    program::{Ran, command, ended, pipeline_file, run, signal, written},
+    program::{self, Ran, command, ended, pipeline_file, run, signal, written},
     s3::{BUCKET, S3Server},
     scripted::{Answer, PLAIN, Script, Scripted, batch as record_batch, record},
     stage::{DATASET, Stage, TOPIC, assert_clean, batch, flower, objects},
-    until,
 };
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -430,20 +429,22 @@ impl Lakes {
     async fn steps(&self) -> usize {
         let hold = tempfile::tempdir().unwrap();
         let mut expire = command(EXPIRE.map(|part| part.replace("FILE", text(&self.copied("whole")))));
-        let whole = ended(expire.env("ALLUVIUM_HOLD", hold.path()).spawn().unwrap()).await;
+        program::hold(&mut expire, Some((&hold, None)));
+        let whole = ended(expire.spawn().unwrap()).await;
         whole.assert_told(0, &["deleted: everything before "]);
-        let steps = fs::read_to_string(hold.path().join("steps")).unwrap();
-        assert!(["create _ledger", "delete scored/"].iter().all(|step| steps.contains(step)), "{steps}");
-        steps.lines().count()
+        let steps = program::steps(&hold);
+        let there = |begin: &str| steps.iter().any(|step| step.contains(begin));
+        assert!(["create _ledger", "delete scored/"].into_iter().all(there), "{steps:?}");
+        steps.len()
     }
 
     /// An expiry of that lake that stands still before a step.
     async fn held(&self, file: &Path, at: usize) -> (tokio::process::Child, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let mut expire = command(EXPIRE.map(|part| part.replace("FILE", text(file))));
-        expire.env("ALLUVIUM_HOLD", folder.path()).env("ALLUVIUM_HOLD_AT", at.to_string());
+        program::hold(&mut expire, Some((&folder, Some(at))));
         let child = expire.spawn().unwrap();
-        until("it is held", async || folder.path().join("held").exists()).await;
+        program::stands_still(&folder).await;
         (child, folder)
     }
 }
@@ -491,7 +492,7 @@ async fn a_stream_that_commits_while_an_expiry_stands_still_before_any_step_lose
         let file = lakes.copied(&format!("held-{at}"));
         let (child, hold) = lakes.held(&file, at).await;
         run(["batch", text(&file)]).await.assert_told(0, &["scored       5\n"]);
-        fs::write(hold.path().join("go"), "").unwrap();
+        program::let_go(&hold);
         ended(child).await.assert_told(0, &["deleted: everything before "]);
         let told = "clean: 35 offsets, each in exactly one place, 20 of them deleted by policy\n";
         run(["audit", text(&file), "--deep"]).await.assert_told(0, &[told]);

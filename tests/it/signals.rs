@@ -7,7 +7,7 @@ use tokio::{net::TcpListener, process::Child};
 
 use crate::support::{
     lake::{places, rows},
-    program::{command, ended, pipeline_file, run, signal, written},
+    program::{self, command, ended, pipeline_file, run, signal, written},
     proof::{Promise, Proof, Sent},
     stage::{DATASET, Stage, assert_clean, batch, flower, objects},
     until,
@@ -98,8 +98,9 @@ async fn two_signals_end_a_stream_at_once_and_the_next_start_recovers() {
     let file = pipeline_file(&stage, SMALL_FETCHES, SMALL_SEGMENTS);
     let mut stream = command(["stream", file.to_str().unwrap(), "--json"]);
     // It stands before a step of its store, so that it can't be done with what is in hand when the second one comes.
-    let child = stream.env("ALLUVIUM_HOLD", hold.path()).env("ALLUVIUM_HOLD_AT", HELD_AT.to_string()).spawn().unwrap();
-    until("it is held", async || hold.path().join("held").exists()).await;
+    program::hold(&mut stream, Some((&hold, Some(HELD_AT))));
+    let child = stream.spawn().unwrap();
+    program::stands_still(&hold).await;
     signal(&child, &["TERM", "INT"]);
     let ran = ended(child).await;
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(130), ""), "{ran:?}");

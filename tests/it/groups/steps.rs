@@ -12,7 +12,7 @@ use super::pipeline::text;
 use crate::{
     matrix::visible_in,
     support::{
-        program::{command, ended, signal},
+        program::{self, command, ended, signal},
         proof::{OF_TROUBLE, Promise, Proof, Sent},
         stage::{DATASET, Stage, flower, value},
         until,
@@ -85,8 +85,8 @@ impl Scene {
         std::fs::write(&file, text + "roll_rows = 100\nroll_age = \"1s\"\n").unwrap();
         let (log, hold) = (file.with_extension("log"), tempfile::tempdir().unwrap());
         let mut command = command([PathBuf::from("stream"), file, "--json".into()]);
-        command.env("ALLUVIUM_HOLD", hold.path()).stderr(File::create(&log).unwrap());
-        at.map(|at| command.env("ALLUVIUM_HOLD_AT", at.to_string()));
+        command.stderr(File::create(&log).unwrap());
+        program::hold(&mut command, Some((&hold, at)));
         Worker { child: command.spawn().unwrap(), log: Log(log), hold }
     }
 
@@ -159,7 +159,7 @@ impl Worker {
     }
 
     fn let_go(&self) {
-        std::fs::write(self.hold.path().join("go"), "").unwrap();
+        program::let_go(&self.hold);
     }
 
     fn has_logged(&self, words: &str) -> bool {

@@ -10,11 +10,10 @@ use tokio::process::{Child, Command};
 
 use super::replays::{IN_SMALL_SEGMENTS, Scene, View, copy_all, everything};
 use crate::support::{
-    program::{command, ended, signal},
+    program::{self, Hold, command, ended, signal},
     proof::{OF_A_REPLAY, Promise, Proof},
     s3::{BUCKET, S3Server},
     stage::objects,
-    until,
 };
 
 /// Runs at once; each is a process or two.
@@ -55,7 +54,7 @@ impl Steps {
         lake
     }
 
-    fn replay(&self, lake: &str, hold: Option<(&TempDir, Option<usize>)>) -> Command {
+    fn replay(&self, lake: &str, hold: Hold<'_>) -> Command {
         let stage = &self.scene.stage;
         let file = stage.folder.path().join(format!("{lake}.toml"));
         std::fs::write(&file, stage.pipeline(&self.url(lake), "") + IN_SMALL_SEGMENTS).unwrap();
@@ -63,10 +62,7 @@ impl Steps {
         if let Ground::S3(server) = &self.ground {
             command.envs(server.environment());
         }
-        if let Some((folder, at)) = hold {
-            command.env("ALLUVIUM_HOLD", folder.path());
-            at.map(|at| command.env("ALLUVIUM_HOLD_AT", at.to_string()));
-        }
+        program::hold(&mut command, hold);
         command
     }
 
@@ -75,8 +71,7 @@ impl Steps {
         self.lake("whole").await;
         let ran = ended(self.replay("whole", Some((&folder, None))).spawn().unwrap()).await;
         assert_eq!((ran.code, ran.figure("scored")), (Some(0), 24), "{ran:?}");
-        let steps = std::fs::read_to_string(folder.path().join("steps")).unwrap();
-        let steps: Vec<_> = steps.lines().map(str::to_owned).collect();
+        let steps = program::steps(&folder);
         let count = |begin: &str| steps.iter().filter(|step| step.starts_with(begin)).count();
         assert!(count("create _ledger") >= 2 && count("publish scored") >= 2, "{steps:?}");
         assert!(count("replace rejected") >= 1 && count("delete rejected") >= 1, "{steps:?}");
@@ -86,8 +81,7 @@ impl Steps {
     async fn held(&self, lake: &str, at: usize) -> (Child, TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let child = self.replay(lake, Some((&folder, Some(at)))).spawn().unwrap();
-        let held = folder.path().join("held");
-        until("it is held", async || held.exists()).await;
+        program::stands_still(&folder).await;
         (child, folder)
     }
 
@@ -120,7 +114,7 @@ impl Steps {
         signal(&child, &["STOP"]);
         let rival = ended(self.replay(&lake, None).spawn().unwrap()).await;
         assert_eq!(rival.code, Some(0), "{rival:?}");
-        std::fs::write(folder.path().join("go"), "").unwrap();
+        program::let_go(&folder);
         signal(&child, &["CONT"]);
         let zombie = ended(child).await;
         assert_eq!(zombie.code, Some(0), "{zombie:?}");

@@ -9,11 +9,10 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::support::{
-    program::{Ran, command, ended, signal},
+    program::{self, Hold, Ran, command, ended, signal},
     proof::{OF_A_CRASH, OF_A_FREEZE, Promise, Proof, Sent},
     s3::{BUCKET, S3Server},
     stage::{DATASET, Stage, flower, value},
-    until,
     witness::Witness,
 };
 
@@ -58,7 +57,7 @@ impl Scene {
     }
 
     /// The program over this lake; it is held at the step if there is one.
-    fn batch(&self, lake: &str, hold: Option<(&TempDir, Option<usize>)>) -> Command {
+    fn batch(&self, lake: &str, hold: Hold<'_>) -> Command {
         let url = match &self.ground {
             Ground::Local => self.stage.lake_folder(lake).to_str().unwrap().to_owned(),
             Ground::S3(_) => format!("s3://{BUCKET}/{lake}"),
@@ -69,10 +68,7 @@ impl Scene {
         if let Ground::S3(server) = &self.ground {
             command.envs(server.environment());
         }
-        if let Some((folder, at)) = hold {
-            command.env("ALLUVIUM_HOLD", folder.path());
-            at.map(|at| command.env("ALLUVIUM_HOLD_AT", at.to_string()));
-        }
+        program::hold(&mut command, hold);
         command
     }
 
@@ -80,16 +76,14 @@ impl Scene {
     async fn steps(&self) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
         whole(&ended(self.batch("whole", Some((&folder, None))).spawn().unwrap()).await, BATCH * 2);
-        let steps = std::fs::read_to_string(folder.path().join("steps")).unwrap();
-        steps.lines().map(str::to_owned).collect()
+        program::steps(&folder)
     }
 
     /// A run that stands still before that step.
     async fn held(&self, lake: &str, at: usize) -> (Child, TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let child = self.batch(lake, Some((&folder, Some(at)))).spawn().unwrap();
-        let held = folder.path().join("held");
-        until("it is held", async || held.exists()).await;
+        program::stands_still(&folder).await;
         (child, folder)
     }
 
@@ -119,7 +113,7 @@ impl Scene {
         signal(&child, &["STOP"]);
         let rival = ended(self.batch(&lake, None).spawn().unwrap()).await;
         assert_eq!((rival.code, rival.figure("remaining")), (Some(0), 0), "{rival:?}");
-        std::fs::write(folder.path().join("go"), "").unwrap();
+        program::let_go(&folder);
         signal(&child, &["CONT"]);
         let zombie = ended(child).await;
         assert_eq!((zombie.code, zombie.figure("remaining")), (Some(0), 0), "{zombie:?}");

@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use alluvium::{config, pipeline::Settings};
 use futures::StreamExt;
-use tempfile::TempDir;
 
 use super::{assert_same, count, settings, text};
 use crate::support::{
     postgres::Postgres,
-    program::{command, ended, held, signal},
+    program::{self, Hold, command, ended, signal},
     proof::{OF_A_TABLE, Promise, Proof},
     stage::{Running, Stage, assert_clean, batch, flower},
     until,
@@ -46,14 +45,11 @@ impl Scene {
         config::parse(&self.text(name), |_| None).unwrap()
     }
 
-    fn batch(&self, name: &str, hold: Option<(&TempDir, Option<usize>)>) -> tokio::process::Command {
+    fn batch(&self, name: &str, hold: Hold<'_>) -> tokio::process::Command {
         let file = self.stage.folder.path().join(format!("{name}.toml"));
         std::fs::write(&file, self.text(name)).unwrap();
         let mut command = command([PathBuf::from("batch"), file, "--json".into()]);
-        if let Some((folder, at)) = hold {
-            command.env("ALLUVIUM_HOLD", folder.path());
-            at.map(|at| command.env("ALLUVIUM_HOLD_AT", at.to_string()));
-        }
+        program::hold(&mut command, hold);
         command
     }
 
@@ -61,8 +57,7 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let ran = ended(self.batch("whole", Some((&folder, None))).spawn().unwrap()).await;
         assert_eq!(ran.code, Some(0), "{ran:?}");
-        let steps = std::fs::read_to_string(folder.path().join("steps")).unwrap();
-        steps.lines().map(str::to_owned).collect()
+        program::steps(&folder)
     }
 
     /// Killed, or frozen while another does all the work, before that step; then run to the end.
@@ -70,14 +65,14 @@ impl Scene {
         let name = format!("{}_{at}", if frozen { "frozen" } else { "killed" });
         let folder = tempfile::tempdir().unwrap();
         let mut child = self.batch(&name, Some((&folder, Some(at)))).spawn().unwrap();
-        let is_held = held(&mut child, folder.path(), at).await;
+        let is_held = program::held(&mut child, &folder, at).await;
         if is_held {
             signal(&child, &[if frozen { "STOP" } else { "KILL" }]);
         }
         let next = ended(self.batch(&name, None).spawn().unwrap()).await;
         assert_eq!((next.code, next.figure("remaining")), (Some(0), 0), "{next:?}");
         if is_held && frozen {
-            std::fs::write(folder.path().join("go"), "").unwrap();
+            program::let_go(&folder);
             signal(&child, &["CONT"]);
         }
         let first = ended(child).await;

@@ -13,7 +13,6 @@ use alluvium::{
     record::Record,
 };
 use futures::StreamExt;
-use tempfile::TempDir;
 use tokio_postgres::Client;
 
 use super::{
@@ -24,7 +23,7 @@ use crate::{
     matrix::replays::padded,
     support::{
         postgres::Postgres,
-        program::{Ran, command, ended, run, signal},
+        program::{self, Hold, Ran, command, ended, run, signal},
         stage::{DATASET, Running, Stage, assert_clean, batch},
         until,
     },
@@ -80,20 +79,11 @@ impl Scene {
         self.settings(name, &self.outlets(name))
     }
 
-    fn command(
-        &self,
-        verb: &str,
-        name: &str,
-        outlets: &str,
-        hold: Option<(&TempDir, Option<usize>)>,
-    ) -> tokio::process::Command {
+    fn command(&self, verb: &str, name: &str, outlets: &str, hold: Hold<'_>) -> tokio::process::Command {
         let file = self.stage.folder.path().join(format!("{name}-{}.toml", uuid::Uuid::new_v4()));
         std::fs::write(&file, self.text(name, outlets)).unwrap();
         let mut command = command([PathBuf::from(verb), file, "--json".into()]);
-        if let Some((folder, at)) = hold {
-            command.env("ALLUVIUM_HOLD", folder.path());
-            at.map(|at| command.env("ALLUVIUM_HOLD_AT", at.to_string()));
-        }
+        program::hold(&mut command, hold);
         command
     }
 
@@ -108,8 +98,7 @@ impl Scene {
         let mut replay = self.command("replay", name, &self.outlets(name), Some((&folder, None)));
         let ran = ended(replay.spawn().unwrap()).await;
         assert_eq!((ran.code, sent(&ran, "postgres")), (Some(0), 2 * (PASS_NOW - PASSED_THEN)), "{ran:?}");
-        let steps = std::fs::read_to_string(folder.path().join("steps")).unwrap();
-        let steps: Vec<_> = steps.lines().map(str::to_owned).collect();
+        let steps = program::steps(&folder);
         let revised = steps.iter().position(|step| step.starts_with("create _ledger") && step.contains(".r1.json"));
         (steps, revised.expect("a revision") + 1)
     }
@@ -129,7 +118,7 @@ impl Scene {
         assert_eq!(batch(self.then(&name)).await.failures, Vec::<String>::new());
         let outlets = self.outlets(&name);
         let child = self.command("replay", &name, &outlets, Some((&folder, Some(at)))).spawn().unwrap();
-        until("it is held", async || folder.path().join("held").exists()).await;
+        program::stands_still(&folder).await;
         signal(&child, &["KILL"]);
         assert_eq!(ended(child).await.code, None);
         let client = self.server.client().await;
@@ -304,10 +293,10 @@ async fn of_two_that_hand_on_the_same_revision_at_once_one_writes_it_to_the_tabl
         assert_eq!(batch(scene.then(&name)).await.failures, Vec::<String>::new());
         let outlets = scene.outlets(&name);
         let first = scene.command("replay", &name, &outlets, Some((&folder, Some(at)))).spawn().unwrap();
-        until("it is held", async || folder.path().join("held").exists()).await;
+        program::stands_still(&folder).await;
         let second = scene.replay(&name).await;
         assert_eq!((second.code, sent(&second, "postgres")), (Some(0), 48), "{second:?}");
-        std::fs::write(folder.path().join("go"), "").unwrap();
+        program::let_go(&folder);
         let first = ended(first).await;
         assert_eq!((first.code, sent(&first, "postgres")), (Some(0), 0), "{first:?}");
         scene.assert_all(&client, &name, 2 * PASS_NOW).await;

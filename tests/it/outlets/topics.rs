@@ -10,11 +10,10 @@ use alluvium::{
     lake::{Expire, Store},
     record::Record,
 };
-use tempfile::TempDir;
 
 use super::{file, in_the_lake, settings, text};
 use crate::support::{
-    program::{Ran, command, ended, held, run, signal},
+    program::{self, Hold, Ran, command, ended, run, signal},
     proof::{Promise, Proof},
     registry::{Scripted, client},
     stage::{DATASET, Stage, TOPIC, assert_clean, batch, flower, objects, value},
@@ -162,15 +161,12 @@ async fn rejects_go_out_byte_for_byte_with_the_headers_of_dead_letters() {
 }
 
 /// Both topics over a lake of that name; it stands still before a step if there is one.
-fn held_batch(stage: &Stage, name: &str, hold: Option<(&TempDir, Option<usize>)>) -> tokio::process::Command {
+fn held_batch(stage: &Stage, name: &str, hold: Hold<'_>) -> tokio::process::Command {
     let outlets = format!("[results]\ntopic = \"{name}.results\"\n[rejected]\ntopic = \"{name}.rejected\"\n");
     let path = stage.folder.path().join(format!("{name}.toml"));
     std::fs::write(&path, text(stage, name, &outlets, "roll_rows = 100\n")).unwrap();
     let mut command = command([PathBuf::from("batch"), path, "--json".into()]);
-    if let Some((folder, at)) = hold {
-        command.env("ALLUVIUM_HOLD", folder.path());
-        at.map(|at| command.env("ALLUVIUM_HOLD_AT", at.to_string()));
-    }
+    program::hold(&mut command, hold);
     command
 }
 
@@ -191,15 +187,14 @@ async fn killed_before_a_position_is_kept_nothing_is_left_out() {
     }
     let folder = tempfile::tempdir().unwrap();
     whole(&ended(held_batch(&stage, "whole", Some((&folder, None))).spawn().unwrap()).await);
-    let steps = std::fs::read_to_string(folder.path().join("steps")).unwrap();
-    let steps: Vec<_> = steps.lines().collect();
+    let steps = program::steps(&folder);
     let kept: Vec<_> = (0..steps.len()).filter(|at| steps[*at].starts_with("write _outlets")).collect();
     assert!(kept.len() >= 4, "two positions in two topics: {steps:?}");
     let cuts: BTreeSet<_> = kept.iter().flat_map(|at| [*at, at + 1]).filter(|at| *at < steps.len()).collect();
     for at in cuts {
         let (name, folder) = (format!("killed-{at}"), tempfile::tempdir().unwrap());
         let mut child = held_batch(&stage, &name, Some((&folder, Some(at)))).spawn().unwrap();
-        if held(&mut child, folder.path(), at).await {
+        if program::held(&mut child, &folder, at).await {
             signal(&child, &["KILL"]);
             assert_eq!(ended(child).await.code, None);
         }

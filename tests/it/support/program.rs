@@ -1,11 +1,8 @@
 //! The program as a user runs it: arguments in; exit code, stdout and stderr out.
 
-use std::{
-    ffi::OsStr,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{ffi::OsStr, path::PathBuf, process::Stdio};
 
+use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use super::{LIMIT, stage::Stage, until};
@@ -34,10 +31,37 @@ pub fn signal(child: &Child, names: &[&str]) {
     }
 }
 
+/// A folder for its steps to be written down in, and the number of the one that it is to stand still before.
+pub type Hold<'a> = Option<(&'a TempDir, Option<usize>)>;
+
+/// Has the program, once it is started, write its steps down, and stand still before one.
+pub fn hold(command: &mut Command, hold: Hold<'_>) {
+    let Some((folder, at)) = hold else { return };
+    command.env("ALLUVIUM_HOLD", folder.path());
+    at.map(|at| command.env("ALLUVIUM_HOLD_AT", at.to_string()));
+}
+
+/// The steps that were written down.
+pub fn steps(folder: &TempDir) -> Vec<String> {
+    let steps = std::fs::read_to_string(folder.path().join("steps")).unwrap();
+    steps.lines().map(str::to_owned).collect()
+}
+
+/// Waits until the program stands still.
+pub async fn stands_still(folder: &TempDir) {
+    let held = folder.path().join("held");
+    until("it is held", async || held.exists()).await;
+}
+
+/// Lets it go on.
+pub fn let_go(folder: &TempDir) {
+    std::fs::write(folder.path().join("go"), "").unwrap();
+}
+
 /// Waits until the program is held before its step number `at`. False, if it has ended well with no more steps than that:
 /// how many there are depends on who finishes a publishing first, the lane or the follower of an outlet.
-pub async fn held(child: &mut Child, folder: &Path, at: usize) -> bool {
-    let (held, mut over) = (folder.join("held"), None);
+pub async fn held(child: &mut Child, folder: &TempDir, at: usize) -> bool {
+    let (held, mut over) = (folder.path().join("held"), None);
     until("it is held, or over", async || {
         over = child.try_wait().unwrap();
         over.is_some() || held.exists()
@@ -46,8 +70,8 @@ pub async fn held(child: &mut Child, folder: &Path, at: usize) -> bool {
     if held.exists() {
         return true;
     }
-    let steps = std::fs::read_to_string(folder.join("steps")).unwrap();
-    assert!(over.unwrap().success() && steps.lines().count() <= at, "not held before step {at}: {steps}");
+    let steps = steps(folder);
+    assert!(over.unwrap().success() && steps.len() <= at, "not held before step {at}: {steps:?}");
     false
 }
 
