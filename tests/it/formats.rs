@@ -15,6 +15,7 @@ use arrow::{
 use crate::support::{
     lake::{binaries, numbers, rows, texts},
     program::{run, written},
+    proof::{OF_ROWS, Proof},
     stage::{DATASET, Stage, assert_clean, batch, flower, objects, value},
 };
 
@@ -186,6 +187,7 @@ async fn a_change_lands_as_the_row_is_afterwards_and_deletes_are_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_filtered_is_counted_in_the_segment_that_its_offset_is_in() {
+    let proof = Proof::of("records that are filtered, in segments of several hours", OF_ROWS);
     let stage = Stage::new(1).await;
     let now = chrono::Utc::now().timestamp_millis();
     let change = |hours: i64| {
@@ -201,6 +203,7 @@ async fn what_is_filtered_is_counted_in_the_segment_that_its_offset_is_in() {
     let tally = batch(settings.clone()).await.tally;
     assert_eq!((tally.segments, tally.counts.scored, tally.counts.filtered), (3, 3, 5));
     assert_clean(&settings).await;
+    proof.shown(OF_ROWS);
 }
 
 /// Runs `infer --pipeline`, then a batch by the file that it wrote; how many rows landed.

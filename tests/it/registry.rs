@@ -16,6 +16,7 @@ use crate::support::{
     lake::{numbers, places, rows, texts},
     parts,
     program::{run, written as written_file},
+    proof::{OF_A_TABLE, Proof},
     registry::{Apicurio, Scripted},
     stage::{DATASET, Running, Stage, assert_clean, batch, objects, unique_topic, value},
     until,
@@ -128,6 +129,7 @@ async fn avro_of_two_schemas_lands_and_what_no_schema_reads_is_a_reject() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_is_away_is_waited_for_and_rejects_nothing() {
+    let proof = Proof::of("the schema registry is out for a while", OF_A_TABLE);
     let (stage, registry) = (Stage::new(1).await, Scripted::default());
     registry.hold(7, "AVRO", FLOWER);
     stage.send(0, (0..50).map(|id| framed(7, &written(FLOWER, flower(id)))).collect()).await;
@@ -144,6 +146,7 @@ async fn a_registry_that_is_away_is_waited_for_and_rejects_nothing() {
     until("the rest has landed", async || running.committed() == 90).await;
     assert_eq!(running.stop().await.failures, Vec::<String>::new());
     assert_eq!(ids(&settings).await, (0..90).collect::<Vec<_>>());
+    proof.shown(OF_A_TABLE);
     assert_clean(&settings).await;
 }
 

@@ -1,5 +1,6 @@
 //! What is in the lake, handed on: to a table of PostgreSQL exactly once, to topics at least once.
 
+mod brokers;
 mod postgres;
 mod postgres_trouble;
 mod replays;

@@ -24,6 +24,7 @@ use crate::{
     support::{
         postgres::Postgres,
         program::{self, Hold, Ran, command, ended, run, signal},
+        proof::{OF_A_TABLE, OF_ROWS, Proof},
         stage::{DATASET, Running, Stage, assert_clean, batch},
         until,
     },
@@ -260,7 +261,8 @@ async fn a_target_that_is_out_is_told_and_gets_the_rest_when_it_is_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_before_any_step_after_a_revision_its_rows_are_in_the_table_once_and_in_the_topic() {
-    let Some(scene) = scene().await else { return };
+    let proof = Proof::of("what a replay made rows of is handed on: kill -9 at every step", OF_A_TABLE);
+    let Some(scene) = scene().await else { return proof.left_out() };
     let (steps, first) = scene.steps().await;
     let ours = |begin: &str| steps.iter().filter(|step| step.starts_with(begin)).count();
     for step in ["postgres begin", "postgres copy", "postgres revision", "postgres commit", "write _outlets"] {
@@ -280,11 +282,13 @@ async fn killed_before_any_step_after_a_revision_its_rows_are_in_the_table_once_
     cuts.push(last);
     let cuts = cuts.into_iter().collect::<BTreeSet<_>>().into_iter().map(|at| scene.cut(at));
     futures::stream::iter(cuts).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+    proof.shown(OF_A_TABLE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_that_hand_on_the_same_revision_at_once_one_writes_it_to_the_table() {
-    let Some(scene) = scene().await else { return };
+    let proof = Proof::of("what a replay made rows of is handed on by two at once", OF_ROWS);
+    let Some(scene) = scene().await else { return proof.left_out() };
     let (steps, _) = scene.steps().await;
     let client = scene.server.client().await;
     for step in ["postgres begin", "postgres copy", "postgres revision"] {
@@ -300,5 +304,6 @@ async fn of_two_that_hand_on_the_same_revision_at_once_one_writes_it_to_the_tabl
         let first = ended(first).await;
         assert_eq!((first.code, sent(&first, "postgres")), (Some(0), 0), "{first:?}");
         scene.assert_all(&client, &name, 2 * PASS_NOW).await;
+        proof.shown(OF_ROWS);
     }
 }

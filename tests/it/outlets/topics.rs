@@ -14,7 +14,7 @@ use alluvium::{
 use super::{file, in_the_lake, settings, text};
 use crate::support::{
     program::{self, Hold, Ran, command, ended, run, signal},
-    proof::{Promise, Proof},
+    proof::{OF_A_TOPIC, Promise, Proof},
     registry::{Scripted, client},
     stage::{DATASET, Stage, TOPIC, assert_clean, batch, flower, objects, value},
 };
@@ -176,10 +176,7 @@ fn whole(ran: &Ran) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_before_a_position_is_kept_nothing_is_left_out() {
-    let proof = Proof::of(
-        "topics of results and rejects: kill -9 around every kept position",
-        &[Promise::NoneLost, Promise::Resumes],
-    );
+    let proof = Proof::of("topics of results and rejects: kill -9 around every kept position", OF_A_TOPIC);
     let stage = Stage::new(1).await;
     for first in [0, BATCH] {
         let record = |id| if id % 10 == 3 { value(format!("{id} is no flower")) } else { flower(id) };

@@ -114,8 +114,13 @@ pub const OF_A_REPLAY: &[Promise] = &[L1, L2, L4, NoneLost, NoneDoubled, Rejects
 /// Of the rows that an outlet hands on to a table.
 pub const OF_A_TABLE: &[Promise] = &[NoneLost, NoneDoubled, Resumes];
 
+/// Of what goes to a topic, at least once.
+pub const OF_A_TOPIC: &[Promise] = &[NoneLost, Resumes];
+/// Of what several programs do at once, or comes in another shape.
+pub const OF_ROWS: &[Promise] = &[NoneLost, NoneDoubled];
+
 /// By the names that proofs may use instead of a list.
-pub const LISTS: [(&str, &[Promise]); 7] = [
+pub const LISTS: [(&str, &[Promise]); 9] = [
     ("OF_THE_LEDGER", OF_THE_LEDGER),
     ("OF_A_CRASH", OF_A_CRASH),
     ("OF_TROUBLE", OF_TROUBLE),
@@ -123,6 +128,8 @@ pub const LISTS: [(&str, &[Promise]); 7] = [
     ("OF_A_FREEZE", OF_A_FREEZE),
     ("OF_A_REPLAY", OF_A_REPLAY),
     ("OF_A_TABLE", OF_A_TABLE),
+    ("OF_A_TOPIC", OF_A_TOPIC),
+    ("OF_ROWS", OF_ROWS),
 ];
 
 /// The rows, in the page's order.
@@ -229,7 +236,13 @@ pub const CIRCUMSTANCES: &[Circumstance] = &[
     circumstance("a table of PostgreSQL: kill -9 at every step", OF_A_TABLE),
     circumstance("a table of PostgreSQL: frozen at every step while another takes over", OF_A_TABLE),
     circumstance("a table of PostgreSQL: the server crashes, and is out", OF_A_TABLE),
-    circumstance("topics of results and rejects: kill -9 around every kept position", &[NoneLost, Resumes]),
+    circumstance("topics of results and rejects: kill -9 around every kept position", OF_A_TOPIC),
+    circumstance("topics of results: the broker is killed and restarted", OF_A_TOPIC),
+    circumstance("topics of results: workers of a group leave and die", OF_A_TOPIC),
+    circumstance("what a replay made rows of is handed on: kill -9 at every step", OF_A_TABLE),
+    circumstance("what a replay made rows of is handed on by two at once", OF_ROWS),
+    circumstance("the schema registry is out for a while", OF_A_TABLE),
+    circumstance("records that are filtered, in segments of several hours", OF_ROWS),
 ];
 
 /// One test's part in the matrix.
