@@ -2,6 +2,7 @@
 
 pub mod metrics;
 pub mod progress;
+pub mod status;
 
 use std::{
     error::Error,

@@ -1,0 +1,170 @@
+//! Where a run stands, as the page, `alluvium top` and `/status` show it.
+//!
+//! Owns: the shape of what is told. Does not own: finding it out, which is the pipeline's; showing it. Every list in it has
+//! a limit, and what a list leaves out is counted beside it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that is told of a run, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Of the program.
+    pub version: String,
+    /// `stream` or `batch`.
+    pub mode: String,
+    pub started_ms: i64,
+    pub now_ms: i64,
+    /// Whether every lane is open.
+    pub ready: bool,
+    /// What is in the way, a line each.
+    pub not_ready: Vec<String>,
+    pub totals: Totals,
+    pub steps: BTreeMap<String, Step>,
+    pub memory: Memory,
+    pub group: Option<Group>,
+    /// Those that need a look first: stopped, then the furthest behind.
+    pub partitions: Vec<Partition>,
+    /// How many more there are.
+    pub partitions_left_out: u64,
+    /// Scored records by predicted class, in the order of the model's classes.
+    pub classes: Vec<Class>,
+    pub rejects: Vec<Rejects>,
+    pub model: Option<Model>,
+    /// The newest scored records that are in the lake, newest first.
+    pub newest: Vec<Scored>,
+    pub outlets: Vec<Outlet>,
+    /// What happened lately, newest first.
+    pub events: Vec<Event>,
+}
+
+/// Of this run and this worker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Totals {
+    pub records: u64,
+    pub scored: u64,
+    pub rejected: u64,
+    pub filtered: u64,
+    pub gap_offsets: u64,
+    pub segments: u64,
+    pub files: u64,
+    /// Of files in the lake.
+    pub bytes: u64,
+    pub fences: u64,
+    pub retries: u64,
+    /// Offsets worked through, whether they are committed or not.
+    pub advanced: u64,
+    pub lag_records: u64,
+    /// Of the partition that is furthest behind: how old the oldest record is that is not in the lake.
+    pub lag_seconds: Option<f64>,
+    /// Of the partition that is furthest behind: how old the newest row is that a reader can see.
+    pub freshness_seconds: Option<f64>,
+    pub lanes: u64,
+    pub lanes_open: u64,
+    pub lanes_stopped: u64,
+}
+
+/// Time that one step of a record's journey has taken in this run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    pub times: u64,
+    pub seconds: f64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    pub used_bytes: u64,
+    pub peak_bytes: u64,
+    pub limit_bytes: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    pub name: String,
+    pub generation: i32,
+    pub joined: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Partition {
+    pub topic: String,
+    pub dataset: String,
+    pub partition: i32,
+    /// `opening`, `running`, `waiting` (a retry is due), `stopped` (a person must mend it) or `ended`.
+    pub state: String,
+    /// Why it waits or has stopped.
+    pub trouble: Option<String>,
+    /// Below it everything is in the lake.
+    pub position: i64,
+    pub end: i64,
+    pub lag_records: u64,
+    pub lag_seconds: Option<f64>,
+    pub freshness_seconds: Option<f64>,
+    pub scored: u64,
+    pub rejected: u64,
+    /// Name and version that scored its newest segment.
+    pub model: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Class {
+    pub name: String,
+    pub records: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rejects {
+    pub reason: String,
+    pub records: u64,
+    /// The newest one.
+    pub sample: Option<Sample>,
+}
+
+/// What comes from a record is text from strangers: cut to a length, and never more than text.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    pub dataset: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub detail: String,
+    pub value: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    pub name: String,
+    pub version: u32,
+    /// The headline metrics of its report, as name and value, best known first.
+    pub metrics: Vec<(String, f64)>,
+    /// A command that holds it against what else there is.
+    pub next: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scored {
+    pub dataset: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub event_ms: i64,
+    pub prediction: String,
+    pub confidence: f32,
+    /// The declared fields, as text, each cut to a length.
+    pub fields: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outlet {
+    pub name: String,
+    pub to: String,
+    pub sent: u64,
+    pub behind: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub at_ms: i64,
+    /// `commit`, `fence`, `retry`, `stop`, `gap`, `swap`, `group`, `outlet`, …
+    pub kind: String,
+    pub text: String,
+}
