@@ -14,7 +14,10 @@ mod formats;
 mod fuzz;
 mod groups;
 mod guarantees;
+mod health;
+mod hostile;
 mod journey;
+mod logs;
 mod matrix;
 mod models;
 mod outlets;
@@ -26,6 +29,7 @@ mod repair;
 mod rescore;
 mod s3;
 mod score;
+mod secrets;
 #[cfg(unix)]
 mod signals;
 mod sources;
