@@ -1,5 +1,7 @@
-//! Logging, progress bars and metrics. Bars and log lines share stderr and keep out of each other's way.
+//! Logging, progress bars, metrics, and what a run shows of itself. Bars and log lines share stderr and keep out of each other's way.
 
+pub mod history;
+pub mod http;
 pub mod metrics;
 pub mod progress;
 pub mod status;
