@@ -15,12 +15,15 @@ const faults = [];
 const ajv = new Ajv.default({ strict: false, allErrors: true });
 formats.default(ajv);
 for (const format of ["subnet_ip_address", "ports", "expose"]) ajv.addFormat(format, true);
+ajv.addFormat("duration", /^(\d+(h|m|s|ms|us))+$/);
 // Its `id`s are of a draft of JSON schema that Ajv no longer reads, and nothing refers to them.
 const draft = (key, value) => ((key === "id" && typeof value === "string") || key === "$schema" ? undefined : value);
 const schema = JSON.parse(JSON.stringify(composeSchema), draft);
 if (Object.keys(schema.definitions ?? {}).length < 10) faults.push("the schema is empty");
 const validate = ajv.compile(schema);
-if (!validate(compose)) faults.push(...validate.errors.map((error) => `${error.instancePath} ${error.message}`));
+// The schema is of before a project could say its name.
+const { name: _, ...rest } = compose;
+if (!validate(rest)) faults.push(...validate.errors.map((error) => `${error.instancePath} ${error.message}`));
 
 const settings = Object.fromEntries(
     fs.readFileSync(path.join(root, ".env"), "utf8").split("\n")

@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicI32},
     time::Duration,
 };
@@ -25,6 +24,7 @@ use crate::{
     offset::{LaneId, OffsetRange},
     outlet::{Outlet, OutletError, OutletSettings, OutletTally},
     registry,
+    telemetry::http::HttpSettings,
 };
 
 pub mod doctor;
@@ -76,8 +76,8 @@ pub struct Settings {
     pub rejects: Option<RejectLimit>,
     /// Who else is told of what is in the lake.
     pub outlets: OutletSettings,
-    /// Where `/metrics` is served; nowhere by default.
-    pub metrics: Option<SocketAddr>,
+    /// Where the run is looked at. A pipeline itself serves nothing.
+    pub http: HttpSettings,
 }
 
 /// How long a run goes on.

@@ -26,6 +26,7 @@ mod infer;
 mod model_spec;
 mod models;
 mod moment;
+mod page;
 mod produce;
 mod rejects;
 mod replay;

@@ -15,6 +15,7 @@ use crate::{
     outlet::OutletSettings,
     pipeline::{Bound, Flow, Flows, Mode, Naming, Past, PipelineError, Settings, Sharing, Summary},
     record::{ModelRef, name::quoted},
+    telemetry::http::Listen,
 };
 
 /// Score a past range again with another version of the model, for comparing
@@ -176,7 +177,7 @@ fn again(mut settings: Settings, into: Flows, model: ModelSettings) -> Settings 
     // Other programs are told of what the stream said.
     settings.outlets = OutletSettings::default();
     // The stream may be running beside this, and has the address.
-    settings.metrics = None;
+    settings.http.listen = Listen::Off;
     settings
 }
 

@@ -111,7 +111,9 @@ impl<'a> Reader<'a> {
 
     fn note_unknown(&mut self, at: usize, name: &str, value: &DeValue<'_>) {
         if is_table(value) {
-            let hint = closest(name, keys::tables()).map(|table| format!("did you mean {}?", header(table)));
+            let moved = keys::MOVED_TABLES.iter().find(|(from, _)| *from == name).map(|(_, to)| (*to).to_owned());
+            let meant = || closest(name, keys::tables()).map(|table| format!("did you mean {}?", header(table)));
+            let hint = moved.or_else(meant);
             self.note(at, format!("unknown table {}", quoted(name)), hint);
         } else {
             self.note(at, format!("unknown key {} outside any table", quoted(name)), belongs_in(name));

@@ -3,10 +3,10 @@
 //! Owns: the form of names and addresses, and the rules between keys. Does not own: positions, defaults and ranges;
 //! `[source]` ([`super::source`]).
 
-use std::{net::SocketAddr, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use super::{
-    fields, format, keys, outlets,
+    fields, format, http, keys, outlets,
     reader::Reader,
     registry::registry,
     section::Section,
@@ -36,7 +36,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let limits = limits(&mut reader.section("limits"));
     let format = format::format(&mut reader.section("format"), &fields, limits.segment_hours_max, has_registry);
     let (lake, flows) = lake(&mut reader.section("lake"), limits.segment_hours_max, &topics);
-    let metrics = reader.section("metrics").read_or(&keys::LISTEN, None, |given| address(given).map(Some));
+    let http = http::http(&mut reader.section("http"));
     let (outlets, rejects) = outlets::outlets(reader, &fields, flows.as_ref(), limits.broker);
 
     let (event_time, window) = event_time?;
@@ -60,7 +60,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         limits: limits.lanes?,
         rejects: rejects?,
         outlets: outlets?,
-        metrics: metrics?,
+        http: http?,
     })
 }
 
@@ -244,13 +244,4 @@ fn note_conflicts(table: &mut Section<'_, '_>, broker: BrokerLimits, lanes: Limi
         let reason = "fetch_bytes must not be larger than memory, or no fetch ever fits";
         table.note(&keys::FETCH_BYTES, Refusal::because(reason));
     }
-}
-
-fn address(given: &Given<'_>) -> Result<SocketAddr, Refusal> {
-    let text = given.as_text()?;
-    let parsed = text.trim().parse();
-    parsed.map_err(|_| match text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')) {
-        Some(port) => value::did_you_mean_this(&format!("127.0.0.1:{port}")),
-        None => Refusal::default(),
-    })
 }

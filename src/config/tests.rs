@@ -20,6 +20,7 @@ use crate::{
     pipeline::{Flow, Flows, Naming, Sharing, TopicPattern},
     record::{Field, FieldKind, TimestampFormat},
     registry::{RegistrySettings, Secret},
+    telemetry::http::{HttpSettings, Listen, TlsFiles, TokenFrom},
 };
 
 const SOURCE: &str = "[source]\nbrokers = \"localhost:9092\"\ntopic = \"iris\"\n";
@@ -109,7 +110,7 @@ fn a_minimal_file_gets_the_documented_defaults() {
         },
         rejects: None,
         outlets: OutletSettings::default(),
-        metrics: None,
+        http: HttpSettings::default(),
     };
     assert_eq!(parse(&minimal(), unset), Ok(wanted));
 }
@@ -217,7 +218,11 @@ fn every_key_reaches_its_setting() {
                 answer_timeout: seconds(2),
             }),
         },
-        metrics: Some(([127, 0, 0, 1], 9184).into()),
+        http: HttpSettings {
+            listen: Listen::At(([127, 0, 0, 1], 9200).into()),
+            token: Some(TokenFrom::File("token".into())),
+            tls: Some(TlsFiles { cert: "page.pem".into(), key: "page.key".into() }),
+        },
     };
     assert_eq!(parse(FULL, unset), Ok(wanted));
 }
@@ -355,8 +360,35 @@ fn unknown_keys_and_tables_are_told_with_what_may_be_meant() {
     );
     assert_eq!(faults_of_line("[lake]", "xyz = 1"), [r#"4:1: unknown key "xyz" in [lake]"#]);
     assert_eq!(faults_of("[source.tls]\nca = 1"), [r#"1:9: unknown table "tls" in [source]"#]);
-    assert_eq!(faults_of("[metric]"), [r#"1:2: unknown table "metric"; did you mean [metrics]?"#]);
+    assert_eq!(faults_of("[lke]"), [r#"1:2: unknown table "lke"; did you mean [lake]?"#]);
     assert_eq!(faults_of("topic = \"x\""), [r#"1:1: unknown key "topic" outside any table; it belongs in [source]"#]);
+}
+
+#[test]
+fn the_table_of_the_page_stands_where_metrics_stood() {
+    assert_eq!(
+        faults_of("[metrics]\nlisten = \"127.0.0.1:9184\""),
+        [r#"1:2: unknown table "metrics"; write [http] in its place: its listen serves the page too"#]
+    );
+    let faults = faults_of("[http]\nlisten = \"localhost:9184\"");
+    assert!(faults.concat().contains(r#"did you mean "127.0.0.1:9184"?"#), "{faults:?}");
+}
+
+#[test]
+fn a_token_of_the_page_is_refused_without_being_shown() {
+    let long = "x".repeat(2000);
+    for bad in ["secret", "secret with spaces in it", &long] {
+        let faults = faults_of(&format!("[http]\ntoken = \"{bad}\""));
+        assert!(faults.len() == 1 && faults[0].contains("token takes 16 to 1024 letters"), "{faults:?}");
+        assert!(!faults[0].contains(bad), "{faults:?}");
+    }
+    let sound = "token = \"sixteen-or-more-characters\"";
+    assert_eq!(
+        faults_of(&format!("[http]\n{sound}\ntoken_file = \"f\"")),
+        ["3:14: token and token_file can't both be there"]
+    );
+    assert_eq!(faults_of("[http]\ntls_cert = \"f\""), ["2:12: tls_cert needs tls_key beside it"]);
+    assert_eq!(faults_of("[http]\ntls_key = \"f\""), ["2:11: tls_key needs tls_cert beside it"]);
 }
 
 #[test]
@@ -469,7 +501,7 @@ fn a_word_that_is_no_choice_is_told_with_the_choices() {
         ),
         ("[lake]", "url = \"s3://\"", "url takes a path, `file:///path` or `s3://bucket/prefix`, not \"s3://\""),
         (
-            "[metrics]",
+            "[http]",
             "listen = \":9184\"",
             "listen takes an address such as `127.0.0.1:9184`, not \":9184\"; did you mean \"127.0.0.1:9184\"?",
         ),

@@ -1,5 +1,8 @@
-//! Logging, progress bars and metrics. Bars and log lines share stderr and keep out of each other's way.
+//! Logging, progress bars, metrics, and what a run shows of itself. Bars and log lines share stderr and keep out of each
+//! other's way.
 
+pub mod history;
+pub mod http;
 mod logs;
 pub mod metrics;
 pub mod progress;

@@ -24,7 +24,10 @@ const LAW: [(&str, &[&str]); 19] = [
             "offset", "objects", REGISTRY, SIMULATE, TELEMETRY,
         ],
     ),
-    ("config", &["pipeline", "lane", "outlet", "broker", "decode", "model", "lake", "record", "offset", REGISTRY]),
+    (
+        "config",
+        &["pipeline", "lane", "outlet", "broker", "decode", "model", "lake", "record", "offset", REGISTRY, TELEMETRY],
+    ),
     ("pipeline", &["lane", "outlet", "broker", "decode", "model", "lake", "record", "offset", REGISTRY, TELEMETRY]),
     ("lane", &["broker", "decode", "model", "lake", "record", "offset", REGISTRY]),
     ("outlet", &["broker", "lake", "record", "offset", REGISTRY]),
