@@ -1,5 +1,6 @@
 //! Logging, progress bars and metrics. Bars and log lines share stderr and keep out of each other's way.
 
+pub mod meter;
 pub mod metrics;
 pub mod progress;
 pub mod status;
