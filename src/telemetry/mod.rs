@@ -4,6 +4,7 @@
 pub mod history;
 pub mod http;
 mod logs;
+pub mod meter;
 pub mod metrics;
 pub mod progress;
 mod repeats;
