@@ -53,7 +53,9 @@ pub struct LogArgs {
     #[arg(long = "log", value_name = "FILTER", env = "ALLUVIUM_LOG", default_value = "info", global = true)]
     pub filter: String,
     /// How to log: `auto` is text on a terminal, and JSON lines where stderr is a file or a pipe.
+    // With an id of its own: commands have a `format` too.
     #[arg(
+        id = "log_format",
         long = "log-format",
         value_name = "FORMAT",
         env = "ALLUVIUM_LOG_FORMAT",

@@ -7,6 +7,7 @@ mod broker;
 mod brokers;
 mod check;
 mod cli;
+mod containers;
 mod docs;
 mod duckdb;
 mod faults;

@@ -5,7 +5,11 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use alluvium::{cli::Cli, config};
 use clap::CommandFactory;
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    process::Command,
+};
 
 use crate::support::{
     program::{Ran, command, ended, signal, written},
@@ -16,24 +20,28 @@ use crate::support::{
 
 /// In every secret that these tests plant.
 const PLANTED: &str = "pl4nted";
+const TOKEN: &str = "pl4nted-token-of-the-page";
 /// All that the program and its libraries have to say.
 const EVERYTHING: &str = "trace,alluvium=trace";
 const IRIS_CSV: &str = "models/iris/data/iris.csv";
 /// Keys of the pipeline file that take a secret; a key that looks like one and is not here fails a test.
-const SECRET_KEYS: [(&str, &str); 2] = [("registry", "password"), ("postgres", "url")];
+const SECRET_KEYS: [(&str, &str); 3] = [("registry", "password"), ("postgres", "url"), ("http", "token")];
 
 /// Each in a place of its own, so that one that is found tells which it is.
-const IN_THE_ENVIRONMENT: [(&str, &str); 5] = [
+const IN_THE_ENVIRONMENT: [(&str, &str); 7] = [
     ("AWS_SECRET_ACCESS_KEY", "pl4nted-s3-key"),
     ("AWS_SESSION_TOKEN", "pl4nted-s3-token"),
     ("ALLUVIUM_REGISTRY_PASSWORD", "pl4nted-registry"),
+    ("ALLUVIUM_HTTP_TOKEN", TOKEN),
+    ("PLANTED_TOKEN", TOKEN),
     ("PLANTED_PASSWORD", "pl4nted-password"),
     ("PLANTED_URL", "postgres://user:pl4nted-postgres@127.0.0.1:1/db?sslmode=disable"),
 ];
 
 /// The tables with the secrets; the registry and the database are not there.
 const SECRET_TABLES: &str = "[registry]\nurl = \"http://127.0.0.1:1\"\nuser = \"me\"\npassword = \"${PLANTED_PASSWORD}\"\n\
-     timeout = \"200ms\"\n\n[postgres]\nurl = \"${PLANTED_URL}\"\n\n[limits]\nconnect_timeout = \"500ms\"\nretry_for = \"1s\"\n";
+     timeout = \"200ms\"\n\n[postgres]\nurl = \"${PLANTED_URL}\"\n\n[http]\nlisten = \"127.0.0.1:0\"\ntoken = \"${PLANTED_TOKEN}\"\n\n\
+     [limits]\nconnect_timeout = \"500ms\"\nretry_for = \"1s\"\n";
 
 fn planted<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = command(arguments);
@@ -260,6 +268,9 @@ async fn a_faulty_file_is_told_without_the_secrets_in_it() {
         "[postgres]\nurl = [\"postgres://me:pl4nted@h/d\"]\n",
         "[postgres]\nurl = \"postgres://me:pl4nted@h:port/d\"\n",
         "[registry]\nurl = \"http://h\"\nuser = \"me\"\npassword = \"pl4nted\nrest\"\n",
+        "[http]\ntoken = \"pl4nted\"\n",
+        "[http]\ntoken = \"pl4nted and with spaces\"\n",
+        "[http]\ntoken = [\"pl4nted-token-of-the-page\"]\n",
     ];
     for more in broken {
         let file = written(&stage, &stage.pipeline(lake.to_str().unwrap(), more));
@@ -269,4 +280,35 @@ async fn a_faulty_file_is_told_without_the_secrets_in_it() {
             assert_silent(&format!("{name} of {more}"), &ran);
         }
     }
+}
+
+/// What a run shows to those who may look.
+async fn shown(address: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    Some(answer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_stream_shows_no_secret_over_http() {
+    let stage = Stage::new(1).await;
+    stage.send_flowers(1, 30).await;
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let lake = stage.lake_folder("lake");
+    let tables = SECRET_TABLES.replace("127.0.0.1:0", &address);
+    let file = written(&stage, &(stage.pipeline(lake.to_str().unwrap(), &tables) + "roll_age = \"100ms\"\n"));
+    let child = planted(["stream", file.to_str().unwrap()]).spawn().unwrap();
+    // By then the outlet's errors are among what is told.
+    until("something has landed", async || shown(&address, "/status").await.is_some_and(|text| text.contains("\"records\":30"))).await;
+    for path in ["/", "/status", "/metrics", "/healthz", "/readyz", "/nothing"] {
+        let answer = shown(&address, path).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 ") && !answer.starts_with("HTTP/1.1 401"), "{path}: {answer}");
+        assert_silent(path, &Ran { code: None, stdout: answer, stderr: String::new() });
+    }
+    signal(&child, &["TERM"]);
+    assert_silent("stream", &ended(child).await);
 }
