@@ -1,7 +1,9 @@
-//! Logging, progress bars, metrics, and what a run shows of itself. Bars and log lines share stderr and keep out of each other's way.
+//! Logging, progress bars, metrics, and what a run shows of itself. Bars and log lines share stderr and keep out of each
+//! other's way.
 
 pub mod history;
 pub mod http;
+pub mod meter;
 pub mod metrics;
 pub mod progress;
 pub mod status;
