@@ -32,6 +32,7 @@ mod run;
 mod score;
 mod stream;
 mod summary;
+mod top;
 mod train;
 mod wanted;
 
@@ -61,6 +62,7 @@ enum Command {
     Demo(demo::Demo),
     Stream(stream::Stream),
     Batch(batch::Batch),
+    Top(top::Top),
     Rescore(rescore::Rescore),
     Rejects(rejects::Rejects),
     Replay(replay::ReplayArgs),
@@ -110,6 +112,7 @@ impl Cli {
             Command::Demo(command) => command.run().await,
             Command::Stream(command) => command.run().await,
             Command::Batch(command) => command.run().await,
+            Command::Top(command) => command.run().await,
             Command::Rescore(command) => command.run().await,
             Command::Rejects(command) => command.run().await,
             Command::Replay(command) => command.run().await,
