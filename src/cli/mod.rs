@@ -35,6 +35,7 @@ mod run;
 mod score;
 mod stream;
 mod summary;
+mod top;
 mod train;
 mod wanted;
 
@@ -81,6 +82,7 @@ enum Command {
     Demo(demo::Demo),
     Stream(stream::Stream),
     Batch(batch::Batch),
+    Top(top::Top),
     Rescore(rescore::Rescore),
     Rejects(rejects::Rejects),
     Replay(replay::ReplayArgs),
@@ -131,6 +133,7 @@ impl Cli {
             Command::Demo(command) => command.run().await,
             Command::Stream(command) => command.run().await,
             Command::Batch(command) => command.run().await,
+            Command::Top(command) => command.run().await,
             Command::Rescore(command) => command.run().await,
             Command::Rejects(command) => command.run().await,
             Command::Replay(command) => command.run().await,

@@ -45,22 +45,11 @@ impl Stand {
     }
 
     fn status(&self) -> Status {
-        let mut status = self.pipeline.get().map_or_else(|| self.opening(), |pipeline| self.of(pipeline));
+        let mut status = self.pipeline.get().map_or_else(|| self.opening(), |pipeline| pipeline.status());
         if self.stopping.load(Ordering::Relaxed) {
             status.ready = false;
             status.not_ready.insert(0, STOPPING.into());
         }
-        status
-    }
-
-    fn of(&self, pipeline: &Pipeline) -> Status {
-        let mut status = self.opening();
-        let now = pipeline.progress();
-        status.not_ready.clear();
-        status.ready = now.lanes > 0 && now.lanes == now.lanes_open;
-        status.totals.advanced = now.advanced;
-        status.totals.lag_records = now.lag;
-        status.totals.scored = now.tally.counts.scored;
         status
     }
 

@@ -20,7 +20,7 @@ use crate::{
     pipeline::{Flow, Flows, Naming, Sharing, TopicPattern},
     record::{Field, FieldKind, TimestampFormat},
     registry::{RegistrySettings, Secret},
-    telemetry::http::{HttpSettings, Listen, TlsFiles, TokenFrom},
+    telemetry::http::{HttpSettings, Listen, TlsFiles, Token, TokenFrom},
 };
 
 const SOURCE: &str = "[source]\nbrokers = \"localhost:9092\"\ntopic = \"iris\"\n";
@@ -241,6 +241,8 @@ fn every_key_of_a_group_and_of_many_topics_reaches_its_setting() {
         handover_max: Duration::from_mins(1),
     };
     assert_eq!(settings.sharing, Sharing::Group(wanted));
+    let token = Token::new("sixteen-or-more-characters").map(TokenFrom::Text);
+    assert_eq!(settings.http, HttpSettings { listen: Listen::Off, token, tls: None });
 }
 
 #[test]
@@ -503,7 +505,7 @@ fn a_word_that_is_no_choice_is_told_with_the_choices() {
         (
             "[http]",
             "listen = \":9184\"",
-            "listen takes an address such as `127.0.0.1:9184`, not \":9184\"; did you mean \"127.0.0.1:9184\"?",
+            "listen takes an address such as `127.0.0.1:9184`, or `off`, not \":9184\"; did you mean \"127.0.0.1:9184\"?",
         ),
     ]);
 }
