@@ -188,7 +188,7 @@ impl Pipeline {
     ) -> Result<Self, PipelineError> {
         let models = Arc::new(Models::load(&settings).await?);
         store.probe().await?;
-        let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
+        let broker = settings.source.connect(settings.broker).await?;
         let outlets = outlets::outlets(&settings, &store, &broker, &models)?;
         let memory = Memory::new(settings.limits.memory_bytes_max);
         let fetch = FetchSettings {

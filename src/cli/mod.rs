@@ -29,6 +29,7 @@ mod replay;
 mod rescore;
 mod run;
 mod score;
+mod security;
 mod stream;
 mod summary;
 mod train;

@@ -26,6 +26,7 @@ mod repair;
 mod rescore;
 mod s3;
 mod score;
+mod secured;
 #[cfg(unix)]
 mod signals;
 mod sources;
