@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use super::{Exit, flows, grid::grid, run, who};
 use crate::{
-    broker::Broker,
     lake::{
         Counts, Repaired, Store,
         audit::{self, BrokerOffsets, Depth, PartitionReport, Report},
@@ -181,7 +180,7 @@ async fn ask_broker(settings: &Settings, topic: &str) -> BTreeMap<i32, BrokerOff
 }
 
 async fn broker_offsets(settings: &Settings, topic: &str) -> anyhow::Result<BTreeMap<i32, BrokerOffsets>> {
-    let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
+    let broker = settings.source.connect(settings.broker).await?;
     let mut offsets = BTreeMap::new();
     for number in broker.partitions(topic).await? {
         let partition = broker.partition(topic, number).await?;

@@ -95,7 +95,7 @@ pub(super) async fn model(settings: &Settings) -> Answer {
 /// Each question needs the answer to the one before.
 async fn ask_broker(settings: &Settings, report: &mut Report<'_>) -> io::Result<()> {
     let brokers = &settings.source.brokers;
-    let broker = match Broker::connect(brokers, settings.broker).await {
+    let broker = match settings.source.connect(settings.broker).await {
         Ok(broker) => broker,
         Err(error) => return report.add("broker", Err(chain(&error))),
     };

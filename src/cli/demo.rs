@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Usage, audit, produce, run, summary};
 use crate::{
-    broker::{Broker, EmbeddedBroker, EmbeddedStorage},
+    broker::{EmbeddedBroker, EmbeddedStorage},
     config,
     lake::{FileKind, Store, audit::Depth, names},
     pipeline::{Flow, Mode, Settings},
@@ -126,7 +126,7 @@ impl Demo {
     }
 
     async fn produce(&self, settings: &Settings) -> anyhow::Result<u64> {
-        let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
+        let broker = settings.source.connect(settings.broker).await?;
         broker.create_topic(TOPIC, self.partitions, 1).await?;
         let feed = feed::Feed {
             topic: TOPIC.into(),

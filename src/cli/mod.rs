@@ -33,6 +33,7 @@ mod replay;
 mod rescore;
 mod run;
 mod score;
+mod security;
 mod stream;
 mod summary;
 mod top;

@@ -27,7 +27,7 @@ const PLACE_BYTES_MAX: usize = 800;
 
 /// The settings, unless a fault was noted. Every table is read before the first `?`, so that no fault hides another.
 pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
-    let (source, topics, sharing) = source(&mut reader.section("source"));
+    let (source, topics, sharing) = source(reader);
     let fields = fields::declared(reader);
     let registry = registry(&mut reader.section("registry"));
     let has_registry = !matches!(registry, Ok(None));

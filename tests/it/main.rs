@@ -31,6 +31,7 @@ mod rescore;
 mod s3;
 mod score;
 mod secrets;
+mod secured;
 #[cfg(unix)]
 mod signals;
 mod sources;

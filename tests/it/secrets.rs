@@ -25,7 +25,8 @@ const TOKEN: &str = "pl4nted-token-of-the-page";
 const EVERYTHING: &str = "trace,alluvium=trace";
 const IRIS_CSV: &str = "models/iris/data/iris.csv";
 /// Keys of the pipeline file that take a secret; a key that looks like one and is not here fails a test.
-const SECRET_KEYS: [(&str, &str); 3] = [("registry", "password"), ("postgres", "url"), ("http", "token")];
+const SECRET_KEYS: [(&str, &str); 4] =
+    [("registry", "password"), ("postgres", "url"), ("http", "token"), ("source.sasl", "password")];
 
 /// Each in a place of its own, so that one that is found tells which it is.
 const IN_THE_ENVIRONMENT: [(&str, &str); 7] = [
@@ -42,6 +43,9 @@ const IN_THE_ENVIRONMENT: [(&str, &str); 7] = [
 const SECRET_TABLES: &str = "[registry]\nurl = \"http://127.0.0.1:1\"\nuser = \"me\"\npassword = \"${PLANTED_PASSWORD}\"\n\
      timeout = \"200ms\"\n\n[postgres]\nurl = \"${PLANTED_URL}\"\n\n[http]\nlisten = \"127.0.0.1:0\"\ntoken = \"${PLANTED_TOKEN}\"\n\n\
      [limits]\nconnect_timeout = \"500ms\"\nretry_for = \"1s\"\n";
+
+/// A broker that asks for no login is told one.
+const LOGIN: &str = "[source.sasl]\nmechanism = \"scram-sha-256\"\nuser = \"me\"\npassword = \"${PLANTED_PASSWORD}\"\n";
 
 fn planted<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = command(arguments);
@@ -85,7 +89,7 @@ fn ways(file: &str, broker: &str, out: &Path) -> Vec<(&'static str, Vec<String>)
     let (model, lake, csv) = (path("model"), path("demo"), path("scored.csv"));
     let (made, export, drawn) = (path("made"), path("export.jsonl"), path("drawn.csv"));
     let iris = "models/iris@1";
-    let rows: [(&'static str, &[&str]); 22] = [
+    let rows: [(&'static str, &[&str]); 23] = [
         ("check", &[file]),
         ("batch", &[file]),
         ("audit", &[file]),
@@ -110,6 +114,7 @@ fn ways(file: &str, broker: &str, out: &Path) -> Vec<(&'static str, Vec<String>)
         ("infer", &["--brokers", broker, "--topic", "flowers", "--seconds", "5"]),
         ("demo", &["--records", "100", "--partitions", "1", "--lake", &lake]),
         ("health", &["127.0.0.1:1"]),
+        ("top", &["http://127.0.0.1:1", "--once"]),
         ("stream", &[file]),
     ];
     let whole = |(name, rest): (&'static str, &[&str])| {
@@ -127,11 +132,13 @@ fn every_command_is_tried_and_every_key_that_takes_a_secret_is_planted() {
     assert_eq!(others, ["broker".to_owned()].into(), "what is new needs a way in `ways`");
     let looks_secret =
         |name: &str| ["password", "secret", "token", "credential"].iter().any(|word| name.contains(word));
-    for key in config::KEYS.iter().filter(|key| looks_secret(key.name) && !key.name.ends_with("_file")) {
+    let is_elsewhere = |name: &str| ["_file", "_command"].iter().any(|end| name.ends_with(end));
+    for key in config::KEYS.iter().filter(|key| looks_secret(key.name) && !is_elsewhere(key.name)) {
         assert!(SECRET_KEYS.contains(&(key.table, key.name)), "plant [{}] {} in SECRET_TABLES", key.table, key.name);
     }
     for (_, key) in SECRET_KEYS {
-        assert!(SECRET_TABLES.contains(&format!("\n{key} = \"${{PLANTED")), "{key} is not planted");
+        let planted = format!("{key} = \"${{PLANTED");
+        assert!([SECRET_TABLES, LOGIN].iter().any(|tables| tables.contains(&planted)), "{key} is not planted");
     }
 }
 
@@ -251,6 +258,28 @@ async fn no_command_says_the_keys_of_a_bucket_be_they_right_or_wrong() {
             if name == "batch" {
                 assert_eq!(ran.code, batch, "{}", ran.stdout);
             }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_command_says_how_it_would_log_in() {
+    let stage = Stage::new(1).await;
+    copy_model(stage.folder.path());
+    let lake = stage.lake_folder("lake");
+    let token = stage.folder.path().join("token");
+    fs::write(&token, "pl4nted-token").unwrap();
+    let bearer = |by: &str| format!("[source.sasl]\nmechanism = \"oauthbearer\"\n{by}\n");
+    let by_file = bearer(&format!("token_file = \"{}\"", token.display()));
+    let by_command = bearer(&format!("token_command = [\"cat\", \"{}\"]", token.display()));
+    let plain = LOGIN.replace("scram-sha-256", "plain");
+    for login in [LOGIN, &plain, &by_file, &by_command] {
+        let more = format!("{login}\n[limits]\nconnect_timeout = \"1s\"\nretry_for = \"1s\"\n");
+        let file = written(&stage, &stage.pipeline(lake.to_str().unwrap(), &more));
+        for name in ["check", "batch", "stream", "audit", "doctor"] {
+            let ran = ended(planted([name, file.to_str().unwrap()]).spawn().unwrap()).await;
+            assert!(matches!(ran.code, Some(0 | 1 | 3)), "{name} with {login}: {ran:?}");
+            assert_silent(&format!("{name} with {login}"), &ran);
         }
     }
 }
