@@ -5,6 +5,7 @@
 
 mod broker;
 mod brokers;
+mod browser;
 mod check;
 mod cli;
 mod docs;
@@ -18,6 +19,7 @@ mod journey;
 mod matrix;
 mod models;
 mod outlets;
+mod page;
 mod produce;
 mod pytorch;
 mod registry;

@@ -15,6 +15,7 @@ pub mod s3;
 pub mod scripted;
 pub mod stage;
 pub mod versions;
+pub mod web;
 pub mod witness;
 pub mod writer;
 
