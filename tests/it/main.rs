@@ -5,6 +5,7 @@
 
 mod broker;
 mod brokers;
+mod browser;
 mod check;
 mod cli;
 mod containers;
@@ -22,6 +23,7 @@ mod logs;
 mod matrix;
 mod models;
 mod outlets;
+mod page;
 mod produce;
 mod pytorch;
 mod registry;

@@ -151,7 +151,7 @@ fn is_same(one: &Sum, other: &Sum) -> bool {
 }
 
 fn hex(sum: &Sum) -> String {
-    sum.iter().map(|byte| format!("{byte:02x}")).collect()
+    sum.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 /// `localhost:9184`, `127.0.0.1`, `[::1]:9184`

@@ -92,7 +92,7 @@ impl Site {
         if look.status.ready {
             return plain(StatusCode::OK, "ready\n");
         }
-        let lines: String = look.status.not_ready.iter().filter(|_| tells).map(|line| format!("{line}\n")).collect();
+        let lines = if tells { look.status.not_ready.join("\n") + "\n" } else { String::new() };
         whole(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready\n{lines}").into())
     }
 
@@ -113,13 +113,12 @@ impl Site {
         let (past, looks) = (self.looks.past(), self.looks.follow());
         // Who is slow misses looks; none wait for them.
         let events = stream::unfold((Some(past), looks, seat), |(past, mut looks, seat)| async move {
-            let told = match past {
-                Some(past) => past,
-                None => {
-                    looks.changed().await.ok()?;
-                    let look = looks.borrow_and_update().clone();
-                    look.event()
-                }
+            let told = if let Some(past) = past {
+                past
+            } else {
+                looks.changed().await.ok()?;
+                let look = looks.borrow_and_update().clone();
+                look.event()
             };
             Some((Ok(Frame::data(told)), (None, looks, seat)))
         });

@@ -44,7 +44,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.io).poll_write(context, bytes) {
             Poll::Pending => self.overdue(context),
-            written => written,
+            written @ Poll::Ready(_) => written,
         }
     }
 
@@ -52,7 +52,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.io).poll_flush(context) {
             Poll::Pending => self.overdue(context),
-            flushed => {
+            flushed @ Poll::Ready(_) => {
                 self.due = None;
                 flushed
             }
@@ -62,7 +62,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.io).poll_shutdown(context) {
             Poll::Pending => self.overdue(context),
-            shut => shut,
+            shut @ Poll::Ready(_) => shut,
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod scripted;
 pub mod secure;
 pub mod stage;
 pub mod versions;
+pub mod web;
 pub mod witness;
 pub mod writer;
 
