@@ -62,6 +62,7 @@ async fn scored_records_go_back_with_their_key_and_where_they_came_from() {
     let settings = settings(&stage, "[results]\ntopic = \"{topic}.results\"\n", "roll_rows = 20\n");
     let summary = batch(settings.clone()).await;
     assert_eq!((summary.failures, summary.outlets[0].sent, summary.outlets[0].behind), (vec![], 70, 0));
+    assert_eq!(summary.outlets[0].to, format!("topic {TOPIC}.results"));
     let records = read(&stage, &format!("{TOPIC}.results")).await;
     let mut lake = in_the_lake(&settings).await;
     lake.sort();
