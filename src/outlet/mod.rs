@@ -38,7 +38,7 @@ pub use self::{
     revisions::hand_on,
     topic::{Topic, TopicName},
 };
-pub use crate::registry::Secret;
+pub use crate::secret::Secret;
 use crate::{
     lake::{FileKind, Genesis, Ledger, Store},
     offset::LaneId,

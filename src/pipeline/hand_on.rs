@@ -71,7 +71,7 @@ impl HandOn<'_> {
     async fn broker(&self) -> Result<Broker, PipelineError> {
         let mut patience = Patience::of(self.settings);
         loop {
-            match Broker::connect(&self.settings.source.brokers, self.settings.broker).await {
+            match self.settings.source.connect(self.settings.broker).await {
                 Ok(broker) => return Ok(broker),
                 Err(error) => {
                     let passes = error.kind() != BrokerErrorKind::Person;

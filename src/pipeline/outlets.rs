@@ -17,7 +17,7 @@ use crate::{
     broker::Broker,
     decode::EventTime,
     lake::{FileKind, Ledger, Store},
-    lane::Status,
+    lane::{Journal, Status},
     offset::LaneId,
     outlet::{
         self, Follower, Order, Outlet, OutletError, OutletTally, PostgresSettings, ResultsSettings, Standing, Table,
@@ -86,6 +86,7 @@ pub(super) struct Followers {
     lanes: BTreeMap<LaneId, Followed>,
     patience: Option<Duration>,
     stop: CancellationToken,
+    journal: Arc<Journal>,
 }
 
 /// The followers of one lane.
@@ -109,13 +110,19 @@ impl Followers {
             lanes: BTreeMap::new(),
             patience,
             stop: pipeline.stop.clone(),
+            journal: pipeline.journal.clone(),
         }
     }
 
-    /// A lane has been opened.
-    pub fn open(&mut self, topic: &Arc<str>, ledger: &Ledger, status: &Arc<Status>) {
+    /// A lane has been opened. Tells where its followers stand, by the names of the outlets.
+    pub fn open(
+        &mut self,
+        topic: &Arc<str>,
+        ledger: &Ledger,
+        status: &Arc<Status>,
+    ) -> Vec<(&'static str, Arc<Standing>)> {
         if self.outlets.is_empty() {
-            return;
+            return vec![];
         }
         let (order, orders) = watch::channel(Order::Follow);
         let mut lane =
@@ -131,10 +138,12 @@ impl Followers {
                 order: orders.clone(),
                 standing,
             };
-            let task = self.tasks.spawn(supervise(follower, self.patience, self.stop.clone()));
+            let task = self.tasks.spawn(supervise(follower, self.patience, self.stop.clone(), self.journal.clone()));
             lane.tasks.push(AbortOnDrop(task));
         }
+        let standings = lane.standings.clone();
         self.lanes.insert(ledger.id().clone(), lane);
+        standings
     }
 
     /// A lane has ended. What it has committed is still sent, unless the partition is another worker's now.
@@ -200,7 +209,12 @@ impl Drop for AbortOnDrop {
 }
 
 /// Keeps a follower going: always from the position that its target's side remembers.
-async fn supervise(mut follower: Follower, patience: Option<Duration>, stop: CancellationToken) -> Result<(), String> {
+async fn supervise(
+    mut follower: Follower,
+    patience: Option<Duration>,
+    stop: CancellationToken,
+    journal: Arc<Journal>,
+) -> Result<(), String> {
     let (mut failing, mut wait): (Option<Instant>, _) = (None, RETRY_WAIT);
     let mut before = None;
     loop {
@@ -218,6 +232,7 @@ async fn supervise(mut follower: Follower, patience: Option<Duration>, stop: Can
             chain(&error)
         );
         metrics::counter!("alluvium_outlet_errors_total", "outlet" => outlet.name).increment(1);
+        journal.tell("outlet", &told);
         if let Some(patience) = patience
             && (!error.is_transient() || failing_for >= patience)
         {

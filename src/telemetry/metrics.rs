@@ -1,24 +1,31 @@
-//! The counters of a run, served as Prometheus text.
+//! The counters of a run, as Prometheus text.
 
-use std::{io, net::SocketAddr};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
-use axum::{Router, routing::get};
-use metrics_exporter_prometheus::PrometheusBuilder;
-use tokio::net::TcpListener;
-use tokio_util::task::AbortOnDropHandle;
+use super::status::Status;
 
-/// Serves `/metrics` until the handle is dropped.
-pub async fn serve(listen: SocketAddr) -> io::Result<AbortOnDropHandle<()>> {
-    let recorder = PrometheusBuilder::new().install_recorder().map_err(io::Error::other)?;
+/// What has been counted, to be told.
+#[derive(Clone)]
+pub struct Rendered(PrometheusHandle);
+
+/// From now on, what is counted is kept. Once a process.
+pub fn install() -> Result<Rendered, BuildError> {
+    let recorder = PrometheusBuilder::new().install_recorder()?;
     describe();
-    let listener = TcpListener::bind(listen).await?;
-    tracing::info!("metrics at http://{}/metrics", listener.local_addr()?);
-    let page = Router::new().route("/metrics", get(move || std::future::ready(recorder.render())));
-    Ok(AbortOnDropHandle::new(tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, page).await {
-            tracing::error!(%error, "the metrics page ended");
-        }
-    })))
+    Ok(Rendered(recorder))
+}
+
+impl Rendered {
+    #[must_use]
+    pub fn render(&self, _status: &Status) -> String {
+        self.0.render()
+    }
+}
+
+impl std::fmt::Debug for Rendered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rendered")
+    }
 }
 
 /// Says what each counter means, and shows it from the start, at nought.
