@@ -1,6 +1,11 @@
 //! What `stream`, `batch` and `demo` have in common: signals, the bar, the time limit on stopping.
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::Context;
 use indicatif::ProgressBar;
@@ -34,20 +39,27 @@ pub(super) fn settings(path: &Path) -> anyhow::Result<Settings> {
 pub(super) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<Summary> {
     let stop = CancellationToken::new();
     let mut signals = Signals::new()?;
+    let opened = Arc::<OnceLock<Arc<Pipeline>>>::default();
     let _page = match settings.metrics {
-        Some(listen) => Some(metrics::serve(listen).await.with_context(|| format!("serve metrics at {listen}"))?),
+        Some(listen) => {
+            let opened = opened.clone();
+            let status = move || opened.get().map(|pipeline| pipeline.status()).unwrap_or_default();
+            let page = metrics::serve(listen, metrics::install()?, status);
+            Some(page.await.with_context(|| format!("serve metrics at {listen}"))?)
+        }
         None => None,
     };
     let limit = settings.limits.stop_timeout;
     let streams = mode == Mode::Stream;
     let pipeline = tokio::select! {
-        pipeline = Pipeline::open(settings, mode, stop.clone()) => pipeline?,
+        pipeline = Pipeline::open(settings, mode, stop.clone()) => Arc::new(pipeline?),
         () = signals.next() => anyhow::bail!("interrupted before the first record was read"),
     };
+    let pipeline = opened.get_or_init(|| pipeline);
     let mut running = std::pin::pin!(pipeline.run());
     tokio::select! {
         summary = &mut running => return Ok(summary?),
-        () = report(&pipeline, streams) => {}
+        () = report(pipeline, streams) => {}
         () = signals.next() => {}
     }
     tracing::info!("stopping: committing what is in hand; a second signal leaves at once");

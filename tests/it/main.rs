@@ -16,6 +16,7 @@ mod groups;
 mod guarantees;
 mod journey;
 mod matrix;
+mod metrics;
 mod models;
 mod outlets;
 mod produce;
