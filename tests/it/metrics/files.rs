@@ -106,7 +106,8 @@ fn labels(expression: &str) -> BTreeMap<&str, BTreeSet<&str>> {
     for name in names(expression) {
         for (at, _) in expression.match_indices(name) {
             let rest = &expression[at + name.len()..];
-            let rest = rest.strip_prefix("_bucket").unwrap_or(rest);
+            let rest =
+                ["_bucket", "_sum", "_count"].iter().find_map(|suffix| rest.strip_prefix(suffix)).unwrap_or(rest);
             let inside = rest.strip_prefix('{').and_then(|rest| rest.split('}').next()).unwrap_or_default();
             let named = inside.split(',').filter_map(|matcher| matcher.split(['=', '!']).next());
             found.entry(name).or_default().extend(named.map(str::trim).filter(|name| !name.is_empty()));
@@ -160,8 +161,8 @@ fn every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not() {
     for name in alerts.split("- alert: ").skip(1).filter_map(|rest| rest.lines().next()) {
         let cases: Vec<_> = tests.split(&format!("alertname: {name}\n")).skip(1).collect();
         let quiet = |case: &&str| case.trim_start().starts_with("exp_alerts: []");
-        assert!(cases.iter().any(|case| quiet(&case)), "{name} never stays quiet");
-        assert!(cases.iter().any(|case| !quiet(&case)), "{name} never fires");
+        assert!(cases.iter().any(|case| quiet(case)), "{name} never stays quiet");
+        assert!(cases.iter().any(|case| !quiet(case)), "{name} never fires");
     }
 }
 
@@ -212,7 +213,7 @@ fn promtool_is_content_with_the_alerts_and_their_tests() {
     let tests = fs::read_dir(root.join("tests")).unwrap().map(|entry| entry.unwrap().path());
     for (verb, files) in [("check", vec![root.join("alerts.yml")]), ("test", tests.collect())] {
         let ran = Command::new(&promtool).args([verb, "rules"]).args(files).current_dir(&root).output().unwrap();
-        let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
+        let said = [ran.stdout.as_slice(), &ran.stderr].map(String::from_utf8_lossy).concat();
         assert!(ran.status.success(), "promtool {verb} rules: {said}");
     }
     let ran = Command::new(&promtool)

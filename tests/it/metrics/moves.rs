@@ -34,7 +34,9 @@ impl Moved {
     fn look(&mut self, running: &Running) {
         let now = page(&running.pipeline.status());
         if let Some(last) = self.last.take() {
-            let moved = now.iter().filter(|(series, value)| last.get(*series).unwrap_or(&0.0) != *value);
+            let moved = now
+                .iter()
+                .filter(|(series, value)| last.get(*series).copied().unwrap_or(0.0).to_bits() != value.to_bits());
             self.moved.extend(moved.map(|(series, _)| metric_of(series).to_owned()));
         }
         self.last = Some(now);

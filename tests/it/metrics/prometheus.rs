@@ -91,6 +91,6 @@ async fn lint(promtool: &std::path::Path, page: &str) {
     let mut linting = tokio::process::Command::from(promtool).spawn().unwrap();
     linting.stdin.take().unwrap().write_all(page.as_bytes()).await.unwrap();
     let ran = tokio::time::timeout(LIMIT, linting.wait_with_output()).await.expect("promtool ends").unwrap();
-    let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
+    let said = [ran.stdout.as_slice(), &ran.stderr].map(String::from_utf8_lossy).concat();
     assert!(ran.status.success() && said.trim().is_empty(), "promtool check metrics: {said}");
 }
