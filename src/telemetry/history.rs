@@ -124,7 +124,7 @@ mod tests {
 
     fn status(at: u64, advanced: u64) -> Status {
         let totals = Totals { advanced, rejected: advanced / 10, lag_records: 7, ..Totals::default() };
-        let classes = vec![Class { name: "a".into(), records: advanced }];
+        let classes = vec![Class { name: "a".into(), records: advanced, ..Class::default() }];
         Status { now_ms: i64::try_from(at).unwrap() * 1000, totals, classes, ..Status::default() }
     }
 

@@ -83,7 +83,8 @@ fn token() -> Result<Option<Token>, Usage> {
 
 async fn ask(client: &Client) -> anyhow::Result<Told> {
     let status = client.get("/status").await?;
-    serde_json::from_slice(&status).with_context(|| format!("{} is a page of another version of Alluvium", client.url()))
+    serde_json::from_slice(&status)
+        .with_context(|| format!("{} is a page of another version of Alluvium", client.url()))
 }
 
 /// Until somebody leaves. A run that is away is shown as it was, and asked again.

@@ -5,9 +5,7 @@ use std::{
     thread,
 };
 
-use rustix::termios::{
-    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr,
-};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::sync::mpsc::{Receiver, channel};
 
 /// Where nothing says how large it is.
@@ -55,7 +53,8 @@ impl Screen {
     }
 
     pub(super) fn show(&mut self, lines: &[String]) -> io::Result<()> {
-        let shown: String = lines.iter().enumerate().map(|(i, line)| format!("\x1b[{};1H{line}\x1b[K", i + 1)).collect();
+        let shown: String =
+            lines.iter().enumerate().map(|(i, line)| format!("\x1b[{};1H{line}\x1b[K", i + 1)).collect();
         self.write(&format!("{shown}\x1b[J"))
     }
 

@@ -77,9 +77,10 @@ fn head(told: &Told, width: usize) -> Vec<String> {
     ));
     let share = 100.0 * totals.rejected as f64 / (totals.records.max(1)) as f64;
     lines.push(figure("rejected", &count(totals.rejected), &format!("{share:.2} % of all records"), ""));
-    let lanes = format!("{} of {}", totals.lanes_open, totals.lanes);
-    let more = format!("partitions open, {} stopped · freshness {}", totals.lanes_stopped, age(totals.freshness_seconds));
-    lines.push(figure("lanes", &lanes, &more, ""));
+    let open = format!("{} of {}", totals.lanes_open, totals.lanes);
+    let more =
+        format!("partitions open, {} stopped · freshness {}", totals.lanes_stopped, age(totals.freshness_seconds));
+    lines.push(figure("lanes", &open, &more, ""));
     let used = format!("of {} MiB · {} retries, {} fences", memory.limit_bytes >> 20, totals.retries, totals.fences);
     lines.push(figure("memory", &format!("{} MiB", memory.used_bytes >> 20), &used, ""));
     lines.into_iter().map(|line| cut(&line, width)).collect()
