@@ -25,7 +25,9 @@ const PORT: &str = "9184";
 /// Exits with 0 if it is, else with 1 and what it said. Alive is a process that answers; ready is one whose partitions are
 /// all open. It asks without TLS and without a token: neither question needs one.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  alluvium health\n  alluvium health --ready\n  alluvium health 10.0.0.7:9184 --ready")]
+#[command(
+    after_help = "Examples:\n  alluvium health\n  alluvium health --ready\n  alluvium health 10.0.0.7:9184 --ready"
+)]
 pub struct Health {
     /// Where it serves, as `listen` under [http] says
     #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:9184")]
@@ -51,9 +53,9 @@ impl FromStr for Address {
         if place.is_empty() || !place.chars().all(plain) {
             return Err("it takes a host and a port, such as 127.0.0.1:9184".into());
         }
-        let has_port = place.rsplit_once(':').is_some_and(|(host, port)| {
-            port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']'))
-        });
+        let has_port = place
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']')));
         Ok(Self(if has_port { place.to_owned() } else { format!("{place}:{PORT}") }))
     }
 }

@@ -32,7 +32,8 @@ fn environment(service: &str) -> BTreeMap<String, String> {
         let (_, block) = compose.split_once(from).unwrap_or_else(|| panic!("{from} is not in compose.yaml"));
         let (_, variables) = block.split_once("environment:").unwrap();
         let lines = variables.lines().skip(1).take_while(|line| line.starts_with(indent));
-        let pairs = lines.filter_map(|line| line.trim().split_once(": ")).filter(|(key, _)| !key.starts_with(['<', '#']));
+        let pairs =
+            lines.filter_map(|line| line.trim().split_once(": ")).filter(|(key, _)| !key.starts_with(['<', '#']));
         pairs.map(|(key, value)| (key.to_owned(), filled(value))).collect()
     };
     let mut all = block("\nx-alluvium:", "    ");
@@ -43,11 +44,15 @@ fn environment(service: &str) -> BTreeMap<String, String> {
 #[test]
 fn the_pipeline_of_compose_is_sound_with_what_compose_sets() {
     let file = text("deploy/compose/iris.toml");
-    for (service, dataset, listen) in [("alluvium", "iris", "0.0.0.0:9184"), ("batch", "iris-batch", "127.0.0.1:9184")] {
+    for (service, dataset, listen) in [("alluvium", "iris", "0.0.0.0:9184"), ("batch", "iris-batch", "127.0.0.1:9184")]
+    {
         let environment = environment(service);
         let settings = config::parse(&file, |name| environment.get(name).cloned());
         let settings = settings.unwrap_or_else(|faults| panic!("{service}: {faults:?}"));
-        assert_eq!((settings.lake.url.as_str(), settings.source.brokers.join(",").as_str()), ("s3://lake", "redpanda:9092"));
+        assert_eq!(
+            (settings.lake.url.as_str(), settings.source.brokers.join(",").as_str()),
+            ("s3://lake", "redpanda:9092")
+        );
         assert_eq!(settings.flows.named()[0].dataset.as_ref(), dataset);
         assert!(format!("{:?}", settings.http).contains(listen), "{service}: {:?}", settings.http);
     }
@@ -73,7 +78,8 @@ fn the_pipelines_of_kubernetes_are_sound() {
 #[test]
 fn an_image_is_pinned_and_has_one_version_everywhere() {
     let version = concat!("alluvium:", env!("CARGO_PKG_VERSION"));
-    let manifests = fs::read_dir("deploy/kubernetes").unwrap().map(|entry| text(entry.unwrap().path().to_str().unwrap()));
+    let manifests =
+        fs::read_dir("deploy/kubernetes").unwrap().map(|entry| text(entry.unwrap().path().to_str().unwrap()));
     let files: Vec<_> = manifests.chain([text("compose.yaml")]).collect();
     let images = files.iter().flat_map(|file| file.lines()).filter_map(|line| line.trim().strip_prefix("image: "));
     let images: Vec<_> = images.collect();

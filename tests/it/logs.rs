@@ -19,7 +19,9 @@ async fn export(file: &Path, out: &Path, arguments: &[&str], format: Option<&str
 async fn it_is_json_where_no_terminal_is_and_text_where_it_is_asked_for() {
     let stage = Stage::new(1).await;
     let (file, out) = (pipeline_file(&stage, "", ""), stage.folder.path().join("bad.jsonl"));
-    for ran in [export(&file, &out, &[], None).await, export(&file, &out, &["--log-format", "json"], Some("text")).await] {
+    for ran in
+        [export(&file, &out, &[], None).await, export(&file, &out, &["--log-format", "json"], Some("text")).await]
+    {
         assert_eq!(ran.code, Some(0), "{ran:?}");
         let line: serde_json::Value = serde_json::from_str(ran.stderr.trim()).unwrap_or_else(|_| panic!("{ran:?}"));
         assert_eq!((&line["level"], &line["fields"]["message"]), (&"INFO".into(), &"0 rejects exported".into()));

@@ -23,6 +23,7 @@ mod hostile;
 mod journey;
 mod logs;
 mod matrix;
+mod metrics;
 mod models;
 mod outlets;
 mod page;

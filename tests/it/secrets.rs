@@ -332,7 +332,10 @@ async fn a_running_stream_shows_no_secret_over_http() {
     let file = written(&stage, &(stage.pipeline(lake.to_str().unwrap(), &tables) + "roll_age = \"100ms\"\n"));
     let child = planted(["stream", file.to_str().unwrap()]).spawn().unwrap();
     // By then the outlet's errors are among what is told.
-    until("something has landed", async || shown(&address, "/status").await.is_some_and(|text| text.contains("\"records\":30"))).await;
+    until("something has landed", async || {
+        shown(&address, "/status").await.is_some_and(|text| text.contains("\"records\":30"))
+    })
+    .await;
     for path in ["/", "/status", "/metrics", "/healthz", "/readyz", "/nothing"] {
         let answer = shown(&address, path).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 ") && !answer.starts_with("HTTP/1.1 401"), "{path}: {answer}");
