@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicI32},
     time::Duration,
 };
@@ -25,6 +24,7 @@ use crate::{
     offset::{LaneId, OffsetRange},
     outlet::{Outlet, OutletError, OutletSettings, OutletTally},
     registry,
+    telemetry::http::HttpSettings,
 };
 
 pub mod doctor;
@@ -77,8 +77,8 @@ pub struct Settings {
     pub rejects: Option<RejectLimit>,
     /// Who else is told of what is in the lake.
     pub outlets: OutletSettings,
-    /// Where `/metrics` is served; nowhere by default.
-    pub metrics: Option<SocketAddr>,
+    /// Where the run is looked at. A pipeline itself serves nothing.
+    pub http: HttpSettings,
 }
 
 /// How long a run goes on.
@@ -194,7 +194,7 @@ impl Pipeline {
         let journal = Arc::new(Journal::new(models.classes().to_vec()));
         let models = Arc::new(models.telling(journal.clone()));
         store.probe().await?;
-        let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
+        let broker = settings.source.connect(settings.broker).await?;
         let outlets = outlets::outlets(&settings, &store, &broker, &models)?;
         let memory = Memory::new(settings.limits.memory_bytes_max);
         let fetch = FetchSettings {

@@ -20,12 +20,14 @@ use crate::pipeline::Settings;
 mod by_schema;
 mod fields;
 mod format;
+mod http;
 mod keys;
 mod outlets;
 mod reader;
 mod registry;
 mod section;
 mod sections;
+mod security;
 mod source;
 #[cfg(test)]
 mod tests;

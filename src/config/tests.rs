@@ -6,7 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    broker::{BrokerLimits, GroupProtocol, GroupSettings, SourceSettings, Start},
+    broker::{
+        BrokerLimits, GroupProtocol, GroupSettings, Identity, Mechanism, Password, SaslSettings, SecuritySettings,
+        SourceSettings, Start, TlsSettings, TokenCommand, TokenSource,
+    },
     decode::{
         AvroEncoding, CsvSettings, DecodeSettings, Envelope, EventTime, EventWindow, Format, JsonSettings, Lines,
     },
@@ -20,6 +23,7 @@ use crate::{
     pipeline::{Flow, Flows, Naming, Sharing, TopicPattern},
     record::{Field, FieldKind, TimestampFormat},
     registry::{RegistrySettings, Secret},
+    telemetry::http::{HttpSettings, Listen, TlsFiles, Token, TokenFrom},
 };
 
 const SOURCE: &str = "[source]\nbrokers = \"localhost:9092\"\ntopic = \"iris\"\n";
@@ -36,6 +40,12 @@ const AVRO: &str = "[format]\ntype = \"avro\"\nencoding = \"plain\"\nschema = \"
      reader_schema = [\"src/config/testdata/flower.avsc\"]\nenvelope = \"debezium\"\n";
 const PROTOBUF: &str = "[format]\ntype = \"protobuf\"\nencoding = \"plain\"\ndescriptor = \"src/config/testdata/flower.proto\"\n\
      message = \"lab.Flower\"\n";
+/// What logs in otherwise.
+const SASL: [&str; 3] = [
+    "mechanism = \"plain\"\nuser = \"bob\"\npassword_file = \"/run/secrets/bob\"\n",
+    "mechanism = \"oauthbearer\"\ntoken_file = \"token\"\n",
+    "mechanism = \"oauthbearer\"\ntoken_command = \"idp token --for kafka\"\n",
+];
 const IRIS: &str = include_str!("../../pipelines/iris.toml");
 
 fn minimal() -> String {
@@ -73,7 +83,11 @@ fn a_minimal_file_gets_the_documented_defaults() {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let field = Field { name: "id".into(), kind: FieldKind::Int64, nullable: true, path: vec!["id".into()] };
     let wanted = Settings {
-        source: SourceSettings { brokers: vec!["localhost:9092".into()], start: Start::Earliest },
+        source: SourceSettings {
+            brokers: vec!["localhost:9092".into()],
+            security: SecuritySettings::default(),
+            start: Start::Earliest,
+        },
         flows: Flows::One(Flow { topic: "iris".into(), dataset: "iris".into() }),
         sharing: Sharing::All,
         broker: BrokerLimits {
@@ -109,7 +123,7 @@ fn a_minimal_file_gets_the_documented_defaults() {
         },
         rejects: None,
         outlets: OutletSettings::default(),
-        metrics: None,
+        http: HttpSettings::default(),
     };
     assert_eq!(parse(&minimal(), unset), Ok(wanted));
 }
@@ -134,11 +148,77 @@ fn a_registry_is_told_in_full_and_its_password_is_never_shown() {
 }
 
 #[test]
+fn every_way_to_log_in_reaches_its_setting() {
+    let words = ["idp", "token", "--for", "kafka"].map(str::to_owned).to_vec();
+    let list = "mechanism = \"oauthbearer\"\ntoken_command = [\"idp\", \"token\", \"--for\", \"kafka\"]\n";
+    let command = SaslSettings::Token(TokenSource::Command(TokenCommand::new(words)));
+    let login = SaslSettings::Login {
+        mechanism: Mechanism::Plain,
+        user: "bob".into(),
+        password: Password::File("/run/secrets/bob".into()),
+    };
+    let wanted = [login, SaslSettings::Token(TokenSource::File("token".into())), command.clone(), command];
+    for (text, wanted) in SASL.into_iter().chain([list]).zip(wanted) {
+        let read = parse(&format!("{}[source.sasl]\n{text}", minimal()), unset).unwrap().source.security;
+        assert_eq!(read, SecuritySettings { tls: None, sasl: Some(wanted) });
+    }
+    // The table alone turns TLS on.
+    let read = parse(&format!("{}[source.tls]\n", minimal()), unset).unwrap().source.security;
+    assert_eq!(read, SecuritySettings { tls: Some(TlsSettings::default()), sasl: None });
+}
+
+#[test]
+fn what_is_wrong_with_a_login_is_told_and_its_secrets_are_not() {
+    let of = |table: &str, lines: &str| faults_of(&format!("[source.{table}]\n{lines}"));
+    assert_eq!(of("tls", "cert = \"c\""), ["2:8: cert needs key beside it"]);
+    assert_eq!(of("tls", "key = \"k\""), ["2:7: key needs cert beside it"]);
+    assert_eq!(
+        of("sasl", "user = \"me\""),
+        ["1:1: missing key \"mechanism\" in [source.sasl]; it takes `plain`, `scram-sha-256`, `scram-sha-512` or \
+             `oauthbearer`"]
+    );
+    let plain = |lines: &str| of("sasl", &format!("mechanism = \"plain\"\n{lines}"));
+    assert_eq!(plain("password = \"geheim\""), ["2:13: this mechanism needs user beside it"]);
+    assert_eq!(plain("user = \"me\""), ["3:8: user needs password or password_file beside it"]);
+    assert_eq!(
+        plain("user = \"me\"\npassword = \"geheim\"\npassword_file = \"f\""),
+        ["5:17: password and password_file exclude each other; keep one of them"]
+    );
+    assert_eq!(
+        plain("user = \"me\"\npassword = 4711"),
+        ["4:12: password takes a password, best as a variable: `${BROKER_PASSWORD}`"]
+    );
+    assert_eq!(
+        plain("user = \"me\"\npassword = \"x\"\ntoken_file = \"f\""),
+        ["5:14: token_file is for mechanism = \"oauthbearer\""]
+    );
+    let bearer = |lines: &str| of("sasl", &format!("mechanism = \"oauthbearer\"\n{lines}"));
+    assert_eq!(bearer(""), ["2:13: oauthbearer needs token_file or token_command beside it"]);
+    assert_eq!(
+        bearer("token_file = \"f\"\ntoken_command = \"idp geheim\""),
+        ["4:17: token_file and token_command exclude each other; keep one of them"]
+    );
+    assert_eq!(
+        bearer("user = \"me\"\ntoken_file = \"f\""),
+        ["3:8: user is for all mechanisms but \"oauthbearer\", whose token says who we are"]
+    );
+    assert_eq!(
+        bearer("token_command = [\"idp\", 4711]"),
+        ["3:25: token_command takes a program and its arguments with spaces between them, or a list of them"]
+    );
+    assert_eq!(faults_of("[sasl]\nuser = \"me\""), ["1:2: unknown table \"sasl\"; did you mean [source.sasl]?"]);
+}
+
+#[test]
 fn every_key_reaches_its_setting() {
     for key in KEYS {
         let written = |line: &&str| line.split_once(" = ").is_some_and(|(name, _)| name == key.name);
         assert!(
-            [FULL, GROUP, CSV, AVRO, PROTOBUF].iter().flat_map(|text| text.lines()).any(|line| written(&line)),
+            [FULL, GROUP, CSV, AVRO, PROTOBUF]
+                .iter()
+                .chain(&SASL)
+                .flat_map(|text| text.lines())
+                .any(|line| written(&line)),
             "{} is missing",
             key.name
         );
@@ -155,6 +235,17 @@ fn every_key_reaches_its_setting() {
     let wanted = Settings {
         source: SourceSettings {
             brokers: vec!["one:9092".into(), "[::1]:9093".into()],
+            security: SecuritySettings {
+                tls: Some(TlsSettings {
+                    ca: Some("ca.pem".into()),
+                    identity: Some(Identity { cert: "ours.pem".into(), key: "ours.key".into() }),
+                }),
+                sasl: Some(SaslSettings::Login {
+                    mechanism: Mechanism::ScramSha512,
+                    user: "alice".into(),
+                    password: Password::Given(Secret::new("geheim")),
+                }),
+            },
             start: Start::Timestamp(1_793_491_200_000),
         },
         flows: Flows::One(Flow { topic: "t.1".into(), dataset: "other".into() }),
@@ -217,7 +308,11 @@ fn every_key_reaches_its_setting() {
                 answer_timeout: seconds(2),
             }),
         },
-        metrics: Some(([127, 0, 0, 1], 9184).into()),
+        http: HttpSettings {
+            listen: Listen::At(([127, 0, 0, 1], 9200).into()),
+            token: Some(TokenFrom::File("token".into())),
+            tls: Some(TlsFiles { cert: "page.pem".into(), key: "page.key".into() }),
+        },
     };
     assert_eq!(parse(FULL, unset), Ok(wanted));
 }
@@ -236,6 +331,8 @@ fn every_key_of_a_group_and_of_many_topics_reaches_its_setting() {
         handover_max: Duration::from_mins(1),
     };
     assert_eq!(settings.sharing, Sharing::Group(wanted));
+    let token = Token::new("sixteen-or-more-characters").map(TokenFrom::Text);
+    assert_eq!(settings.http, HttpSettings { listen: Listen::Off, token, tls: None });
 }
 
 #[test]
@@ -355,8 +452,35 @@ fn unknown_keys_and_tables_are_told_with_what_may_be_meant() {
     );
     assert_eq!(faults_of_line("[lake]", "xyz = 1"), [r#"4:1: unknown key "xyz" in [lake]"#]);
     assert_eq!(faults_of("[source.tls]\nca = 1"), [r#"1:9: unknown table "tls" in [source]"#]);
-    assert_eq!(faults_of("[metric]"), [r#"1:2: unknown table "metric"; did you mean [metrics]?"#]);
+    assert_eq!(faults_of("[lke]"), [r#"1:2: unknown table "lke"; did you mean [lake]?"#]);
     assert_eq!(faults_of("topic = \"x\""), [r#"1:1: unknown key "topic" outside any table; it belongs in [source]"#]);
+}
+
+#[test]
+fn the_table_of_the_page_stands_where_metrics_stood() {
+    assert_eq!(
+        faults_of("[metrics]\nlisten = \"127.0.0.1:9184\""),
+        [r#"1:2: unknown table "metrics"; write [http] in its place: its listen serves the page too"#]
+    );
+    let faults = faults_of("[http]\nlisten = \"localhost:9184\"");
+    assert!(faults.concat().contains(r#"did you mean "127.0.0.1:9184"?"#), "{faults:?}");
+}
+
+#[test]
+fn a_token_of_the_page_is_refused_without_being_shown() {
+    let long = "x".repeat(2000);
+    for bad in ["secret", "secret with spaces in it", &long] {
+        let faults = faults_of(&format!("[http]\ntoken = \"{bad}\""));
+        assert!(faults.len() == 1 && faults[0].contains("token takes 16 to 1024 letters"), "{faults:?}");
+        assert!(!faults[0].contains(bad), "{faults:?}");
+    }
+    let sound = "token = \"sixteen-or-more-characters\"";
+    assert_eq!(
+        faults_of(&format!("[http]\n{sound}\ntoken_file = \"f\"")),
+        ["3:14: token and token_file can't both be there"]
+    );
+    assert_eq!(faults_of("[http]\ntls_cert = \"f\""), ["2:12: tls_cert needs tls_key beside it"]);
+    assert_eq!(faults_of("[http]\ntls_key = \"f\""), ["2:11: tls_key needs tls_cert beside it"]);
 }
 
 #[test]
@@ -469,9 +593,9 @@ fn a_word_that_is_no_choice_is_told_with_the_choices() {
         ),
         ("[lake]", "url = \"s3://\"", "url takes a path, `file:///path` or `s3://bucket/prefix`, not \"s3://\""),
         (
-            "[metrics]",
+            "[http]",
             "listen = \":9184\"",
-            "listen takes an address such as `127.0.0.1:9184`, not \":9184\"; did you mean \"127.0.0.1:9184\"?",
+            "listen takes an address such as `127.0.0.1:9184`, or `off`, not \":9184\"; did you mean \"127.0.0.1:9184\"?",
         ),
     ]);
 }

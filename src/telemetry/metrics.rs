@@ -6,12 +6,9 @@
 mod gauges;
 mod table;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::io;
 
-use axum::{Router, routing::get};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use tokio::net::TcpListener;
-use tokio_util::task::AbortOnDropHandle;
 
 pub use self::table::{
     CLASSES_SHOWN_MAX, From, Kind, Label, Metric, PARTITIONS_SHOWN_MAX, SERIES_MAX, TABLE, markdown,
@@ -61,21 +58,4 @@ fn begin() {
             _ => {}
         }
     }
-}
-
-/// Serves `/metrics` until the handle is dropped.
-pub async fn serve(
-    listen: SocketAddr,
-    rendered: Rendered,
-    status: impl Fn() -> Status + Send + Sync + 'static,
-) -> io::Result<AbortOnDropHandle<()>> {
-    let listener = TcpListener::bind(listen).await?;
-    tracing::info!("metrics at http://{}/metrics", listener.local_addr()?);
-    let status = Arc::new(status);
-    let page = Router::new().route("/metrics", get(move || std::future::ready(rendered.render(&status()))));
-    Ok(AbortOnDropHandle::new(tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, page).await {
-            tracing::error!(%error, "the metrics page ended");
-        }
-    })))
 }

@@ -40,7 +40,7 @@ async fn prometheus_reads_the_running_program_and_promtool_finds_no_fault_with_i
     let stage = Stage::new(2).await;
     stage.send_flowers(2, 50).await;
     let target = format!("127.0.0.1:{}", port());
-    let file = pipeline_file(&stage, &format!("[metrics]\nlisten = \"{target}\"\n"), "roll_age = \"200ms\"\n");
+    let file = pipeline_file(&stage, &format!("[http]\nlisten = \"{target}\"\n"), "roll_age = \"200ms\"\n");
     let mut streaming = command(["stream", file.to_str().unwrap()]).stderr(Stdio::null()).spawn().unwrap();
     let page = format!("http://{target}/metrics");
     until("all is in the lake", async || {
