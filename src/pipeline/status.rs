@@ -100,9 +100,14 @@ impl Pipeline {
     }
 
     fn in_group(&self) -> Option<Group> {
-        let name = self.settings.sharing.group()?.name.to_string();
+        let name = self.settings.sharing.group()?.name.clone();
         Some(match self.group() {
-            Some(told) => Group { name, generation: told.generation, joined: told.member_id.is_some() },
+            Some(told) => Group {
+                name,
+                generation: told.generation,
+                joined: told.member_id.is_some(),
+                partitions: told.assigned.len() as u64,
+            },
             None => Group { name, ..Group::default() },
         })
     }
@@ -200,20 +205,19 @@ fn not_ready(begun: bool, group: Option<&Group>, partitions: &[Partition]) -> Ve
     if !begun {
         return vec!["the broker has not said yet which partitions there are".to_owned()];
     }
-    let mut lines = vec![];
+    let mut told = vec![];
     if let Some(group) = group.filter(|group| !group.joined) {
-        lines.push(format!("the group `{}` has not been joined", group.name));
+        told.push(format!("the group `{}` has not been joined", group.name));
     }
-    let lanes = partitions.iter().filter(|lane| !["running", "ended"].contains(&lane.state.as_str()));
-    for (told, lane) in lanes.clone().enumerate() {
-        if told == NOT_READY_LINES_MAX {
-            lines.push(format!("and {} more partitions", lanes.count() - told));
-            break;
-        }
+    let closed = partitions.iter().filter(|lane| !["running", "ended"].contains(&lane.state.as_str()));
+    told.extend(closed.clone().take(NOT_READY_LINES_MAX).map(|lane| {
         let why = lane.trouble.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
-        lines.push(format!("{}/{} is {}{why}", lane.dataset, lane.partition, lane.state));
+        format!("{}/{} is {}{why}", lane.dataset, lane.partition, lane.state)
+    }));
+    if let Some(more) = closed.count().checked_sub(NOT_READY_LINES_MAX).filter(|more| *more > 0) {
+        told.push(format!("and {more} more partitions"));
     }
-    lines
+    told
 }
 
 #[cfg(test)]
@@ -254,9 +258,9 @@ mod tests {
     #[test]
     fn of_many_partitions_that_are_not_open_some_are_named_and_the_rest_counted() {
         let lanes: Vec<_> = (0..30).map(|n| lane(n, if n < 25 { "opening" } else { "running" }, 0, 0.0)).collect();
-        let lines = not_ready(true, None, &lanes);
-        assert_eq!(lines.len(), NOT_READY_LINES_MAX + 1);
-        assert_eq!((lines[0].as_str(), lines[20].as_str()), ("d/0 is opening", "and 5 more partitions"));
+        let told = not_ready(true, None, &lanes);
+        assert_eq!(told.len(), NOT_READY_LINES_MAX + 1);
+        assert_eq!((told[0].as_str(), told[20].as_str()), ("d/0 is opening", "and 5 more partitions"));
         assert!(not_ready(true, None, &lanes[25..]).is_empty());
         let group = Group { name: "g".into(), ..Group::default() };
         assert_eq!(not_ready(true, Some(&group), &[]), ["the group `g` has not been joined"]);

@@ -108,6 +108,8 @@ pub struct Group {
     pub name: String,
     pub generation: i32,
     pub joined: bool,
+    /// That it has handed to this worker.
+    pub partitions: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -17,6 +17,7 @@ mod groups;
 mod guarantees;
 mod journey;
 mod matrix;
+mod metrics;
 mod models;
 mod outlets;
 mod page;

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod admin;
+pub mod counted;
 pub mod faulty;
 pub mod foreign;
 pub mod kafka;
