@@ -6,6 +6,8 @@
 pub mod objects;
 pub mod offset;
 pub mod record;
+pub mod secret;
+pub mod tls;
 
 pub mod cli;
 pub mod config;

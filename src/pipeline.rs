@@ -194,7 +194,7 @@ impl Pipeline {
         let journal = Arc::new(Journal::new(models.classes().to_vec()));
         let models = Arc::new(models.telling(journal.clone()));
         store.probe().await?;
-        let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
+        let broker = settings.source.connect(settings.broker).await?;
         let outlets = outlets::outlets(&settings, &store, &broker, &models)?;
         let memory = Memory::new(settings.limits.memory_bytes_max);
         let fetch = FetchSettings {

@@ -8,7 +8,7 @@ use rskafka::{
     BackoffError, ConnectionError,
     client::error::{Error, ProtocolError, RequestError},
     messenger::SyncVersionsError,
-    protocol::{api_key::ApiKey, primitives::Int16},
+    protocol::{api_key::ApiKey, frame, primitives::Int16},
 };
 
 use super::error::{BrokerError, BrokerErrorKind, Place};
@@ -36,6 +36,8 @@ pub(super) struct Cause {
     pub(super) topic_exists: bool,
     /// What stands at the offset can't be read.
     pub(super) unreadable: bool,
+    /// There is no token, or the broker refuses it; the next may be another.
+    pub(super) of_the_token: bool,
 }
 
 impl Cause {
@@ -48,11 +50,22 @@ impl Cause {
             unknown_topic: false,
             topic_exists: false,
             unreadable: false,
+            of_the_token: false,
         }
     }
 
     pub(super) fn person(text: impl Into<String>, remedy: &'static str) -> Self {
         Self::new(BrokerErrorKind::Person, text, remedy)
+    }
+
+    /// Who we are or who the broker is was refused; another connection would be too.
+    pub(super) fn refused(text: impl Into<String>, remedy: &'static str) -> Self {
+        Self { connection_lost: true, ..Self::person(text, remedy) }
+    }
+
+    pub(super) fn token(text: impl Into<String>, remedy: &'static str) -> Self {
+        let refused = Self { of_the_token: true, ..Self::refused(text, remedy) };
+        Self { kind: BrokerErrorKind::Transient, ..refused }
     }
 
     pub(super) fn connection(text: impl Into<String>) -> Self {
@@ -61,6 +74,7 @@ impl Cause {
             told if told.contains("Sasl") || told.contains("SASL") => {
                 Self::person(text, "check the user name, the password and the SASL mechanism")
             }
+            told if told.contains("invalid peer certificate") => Self::person(text, "check the broker's certificate"),
             told if told.contains("invalid socket address") || told.contains("invalid port value") => {
                 Self::person(text, "write the broker as host:port")
             }
@@ -121,16 +135,23 @@ impl Cause {
         Self { text: format!("`{group}`: {}", self.text), ..self }
     }
 
-    /// Another broker failed too: only when both are beyond a retry is the whole.
+    /// Another broker failed too: only when both are beyond a retry is the whole. What a person is to do goes before what
+    /// may pass.
     pub(super) fn and(self, other: Self) -> Self {
         let text = format!("{}, {}", self.text, other.text);
-        let milder = if self.kind == BrokerErrorKind::Transient { self } else { other };
-        Self { text, ..milder }
+        let (milder, graver) = if self.kind == BrokerErrorKind::Transient { (self, other) } else { (other, self) };
+        let remedy = if graver.kind == BrokerErrorKind::Person { graver.remedy } else { milder.remedy };
+        Self { text, remedy, ..milder }
     }
 
     /// An unknown topic may become known.
     pub(super) fn or_later(self) -> Self {
         if self.unknown_topic { Self { kind: BrokerErrorKind::Transient, ..self } } else { self }
+    }
+
+    /// A token that is refused at the start is a mistake rather than one that has run out.
+    pub(super) fn at_once(self) -> Self {
+        if self.of_the_token { Self { kind: BrokerErrorKind::Person, ..self } } else { self }
     }
 
     /// An unknown topic will stay unknown.
@@ -223,7 +244,9 @@ fn of_retry(error: &BackoffError) -> Cause {
 fn of_request(error: &RequestError) -> Cause {
     match error {
         RequestError::Poisoned(error) => of_request(error),
-        RequestError::IO(_) | RequestError::ReadFramedMessageError(_) => Cause::connection(error.to_string()),
+        RequestError::IO(_)
+        | RequestError::ReadFramedMessageError(_)
+        | RequestError::WriteMessageError(frame::WriteError::IO(_)) => Cause::connection(error.to_string()),
         RequestError::NoVersionMatch { api_key } => of_old_broker(error.to_string(), *api_key),
         RequestError::WriteError(_) | RequestError::WriteMessageError(_) => {
             Cause::person(error.to_string(), "send smaller batches")

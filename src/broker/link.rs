@@ -19,6 +19,7 @@ use super::{
     BrokerLimits,
     cause::Cause,
     error::BrokerErrorKind,
+    security::{self, Security},
     wire::{Leader, Wire},
 };
 
@@ -32,6 +33,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Link {
     brokers: Vec<String>,
+    security: Security,
     pub(super) limits: BrokerLimits,
     client: Kept<Client>,
     /// Asked for leaders.
@@ -39,14 +41,25 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(brokers: &[String], limits: BrokerLimits) -> Self {
-        Self { brokers: brokers.to_vec(), limits, client: Kept::default(), wire: Kept::default() }
+    pub(super) fn new(brokers: &[String], security: Security, limits: BrokerLimits) -> Self {
+        Self { brokers: brokers.to_vec(), security, limits, client: Kept::default(), wire: Kept::default() }
+    }
+
+    /// As [`Self::client`], for the first time.
+    pub(super) async fn reach(&self) -> Result<(), Cause> {
+        self.client_seen(Cause::at_once).await.map(drop)
     }
 
     /// The client that stands, or a new one.
     pub(super) async fn client(&self) -> Result<Arc<Client>, Cause> {
-        let limit = self.limits.connect_timeout;
-        self.client.get(|| patiently(limit, |left| any(&self.brokers, move |broker| connect(broker, left)))).await
+        self.client_seen(|cause| cause).await
+    }
+
+    async fn client_seen(&self, view: fn(Cause) -> Cause) -> Result<Arc<Client>, Cause> {
+        let attempt = |left| async move {
+            any(&self.brokers, move |broker| connect(broker, &self.security, left)).await.map_err(view)
+        };
+        self.client.get(|| patiently(self.limits.connect_timeout, attempt)).await
     }
 
     /// One call over the shared connection, which is given up if the call lost it.
@@ -87,7 +100,8 @@ impl Link {
     }
 
     async fn wire(&self, limit: Duration) -> Result<Arc<Wire>, Cause> {
-        self.wire.get(|| any(&self.brokers, |broker| within(limit, Box::pin(Wire::connect(broker))))).await
+        let connect = |broker| within(limit, Box::pin(Wire::connect(broker, &self.security)));
+        self.wire.get(|| any(&self.brokers, connect)).await
     }
 
     /// Connects to whom `asked` has named.
@@ -96,7 +110,7 @@ impl Link {
             self.wire.forget(asked).await;
         }
         let address = found?.address();
-        let leading = within(limit, Box::pin(Wire::connect(&address))).await;
+        let leading = within(limit, Box::pin(Wire::connect(&address, &self.security))).await;
         if leading.is_err() {
             // Who named it may know no better than that.
             self.wire.forget(asked).await;
@@ -158,14 +172,32 @@ where
     Err(refusals.unwrap_or_else(|| Cause::person("no broker is given", "name at least one host:port")))
 }
 
-async fn connect(broker: &str, limit: Duration) -> Result<Client, Cause> {
+async fn connect(broker: &str, security: &Security, limit: Duration) -> Result<Client, Cause> {
+    if security.is_any() {
+        // What rskafka says of a refusal is what three libraries below it say; ours says what to do.
+        within(limit, Box::pin(Wire::connect(broker, security))).await?;
+    }
     let no_retries = BackoffConfig { deadline: Some(Duration::ZERO), ..BackoffConfig::default() };
-    let build = ClientBuilder::new(vec![broker.to_owned()])
+    let mut builder = ClientBuilder::new(vec![broker.to_owned()])
         .client_id(CLIENT)
         .max_message_size(FRAME_BYTES_MAX)
-        .backoff_config(no_retries)
-        .build();
-    within(limit, Box::pin(build)).await.map_err(|cause| cause.of_broker(broker))
+        .backoff_config(no_retries);
+    if let Some(tls) = security.tls_config() {
+        builder = builder.tls_config(tls);
+    }
+    if let Some(sasl) = security.sasl_config().await? {
+        builder = builder.sasl_config(sasl);
+    }
+    match within(limit, Box::pin(builder.build())).await {
+        Err(cause) if cause.connection_lost => Err(told_better(cause, broker, security).await),
+        outcome => outcome.map_err(|cause| cause.of_broker(broker)),
+    }
+}
+
+/// What a broker ends without a word, as an error that says why if it can be found out.
+async fn told_better(cause: Cause, broker: &str, security: &Security) -> Cause {
+    let told = Box::pin(security::why_ended(broker, security)).await;
+    told.unwrap_or_else(|| cause.of_broker(broker))
 }
 
 /// Waits for an answer, but not for ever.

@@ -12,6 +12,7 @@ mod group;
 mod link;
 mod partition;
 mod partitioner;
+mod security;
 mod wire;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -23,6 +24,7 @@ pub use self::embedded::{EmbeddedBroker, EmbeddedStorage};
 use self::{
     cause::Cause,
     link::{Link, patiently},
+    security::Security,
 };
 pub use self::{
     error::{BrokerError, BrokerErrorKind, Place},
@@ -32,6 +34,9 @@ pub use self::{
     },
     partition::{Compression, Partition},
     partitioner::partition,
+    security::{
+        Identity, Mechanism, Password, SaslSettings, Secret, SecuritySettings, TlsSettings, TokenCommand, TokenSource,
+    },
 };
 
 /// How many partitions of a new topic are asked for their leader at once.
@@ -42,7 +47,14 @@ const LEADERS_ASKED_MAX: usize = 8;
 pub struct SourceSettings {
     /// `host:port`, at least one.
     pub brokers: Vec<String>,
+    pub security: SecuritySettings,
     pub start: Start,
+}
+
+impl SourceSettings {
+    pub async fn connect(&self, limits: BrokerLimits) -> Result<Broker, BrokerError> {
+        Broker::secured(&self.brokers, &self.security, limits).await
+    }
 }
 
 /// Where a partition that the lake doesn't know yet begins.
@@ -76,10 +88,22 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Connects to the first of `brokers` that answers.
+    /// Connects to the first of `brokers` that answers, in plain text and without a login.
     pub async fn connect(brokers: &[String], limits: BrokerLimits) -> Result<Self, BrokerError> {
-        let link = Link::new(brokers, limits);
-        link.client().await.map_err(|cause| cause.at("reach a broker", Place::default()))?;
+        Self::secured(brokers, &SecuritySettings::default(), limits).await
+    }
+
+    /// Connects to the first of `brokers` that answers and takes us for who we are; every later connection is made alike.
+    pub async fn secured(
+        brokers: &[String],
+        security: &SecuritySettings,
+        limits: BrokerLimits,
+    ) -> Result<Self, BrokerError> {
+        let told = |cause: Cause| cause.at("reach a broker", Place::default());
+        let security = Security::open(security).map_err(told)?;
+        security.warn_if_readable(brokers);
+        let link = Link::new(brokers, security, limits);
+        link.reach().await.map_err(told)?;
         Ok(Self { link: Arc::new(link) })
     }
 

@@ -13,7 +13,6 @@ use std::{
 
 use rskafka::{
     client::error::ProtocolError,
-    messenger::Messenger,
     protocol::{
         api_key::ApiKey,
         api_version::{ApiVersion, ApiVersionRange},
@@ -27,13 +26,12 @@ use rskafka::{
         traits::{ReadError, ReadType},
     },
 };
-use tokio::{io::BufStream, net::TcpStream};
 
 use super::{
     cause::Cause,
     group::codec::{Ask, Request, Told as Answered},
     group::messages::FindCoordinator,
-    link::{CLIENT, FRAME_BYTES_MAX},
+    security::{self, Line, Security},
 };
 
 /// How the protocol writes the first offset and the last in place of a time.
@@ -43,7 +41,7 @@ const LATEST: i64 = -1;
 const THROTTLED_MIN: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
-pub(super) struct Wire(Messenger<BufStream<TcpStream>>);
+pub(super) struct Wire(Line);
 
 /// Where a partition's leader listens, or a group's coordinator.
 #[derive(Debug)]
@@ -86,13 +84,8 @@ pub(super) struct Answer {
 }
 
 impl Wire {
-    pub(super) async fn connect(address: &str) -> Result<Self, Cause> {
-        let refused = |error: std::io::Error| Cause::connection(error.to_string()).of_broker(address);
-        let stream = TcpStream::connect(address).await.map_err(refused)?;
-        stream.set_nodelay(true).map_err(refused)?;
-        let mut messenger = Messenger::new(BufStream::new(stream), FRAME_BYTES_MAX, CLIENT.into());
-        messenger.sync_versions().await?;
-        Ok(Self(messenger))
+    pub(super) async fn connect(address: &str, security: &Security) -> Result<Self, Cause> {
+        security::connect(address, security).await.map(Self)
     }
 
     /// Who leads the partition. A topic that is not there is not created by the question.

@@ -9,13 +9,13 @@ use serde::Serialize;
 
 use super::{Exit, flows, grid::grid, run, who};
 use crate::{
-    broker::Broker,
     lake::{
         Counts, Repaired, Store,
         audit::{self, BrokerOffsets, Depth, PartitionReport, Report},
         repair,
     },
     pipeline::{Flow, Settings},
+    record::name::visible,
     telemetry::progress::{self, bytes, count},
 };
 
@@ -81,7 +81,7 @@ impl Audit {
             if !self.json {
                 let heading = if self.dataset.is_none() { flows::heading(&settings, &flow) } else { String::new() };
                 let mended = outcome.repaired.as_ref().map(mended).unwrap_or_default();
-                print!("{heading}{mended}{}", render(&outcome.report));
+                print!("{heading}{}", visible(&format!("{mended}{}", render(&outcome.report))));
                 print!("{}", if heading.is_empty() { "" } else { "\n" });
             }
             datasets.push(outcome);
@@ -180,7 +180,7 @@ async fn ask_broker(settings: &Settings, topic: &str) -> BTreeMap<i32, BrokerOff
 }
 
 async fn broker_offsets(settings: &Settings, topic: &str) -> anyhow::Result<BTreeMap<i32, BrokerOffsets>> {
-    let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
+    let broker = settings.source.connect(settings.broker).await?;
     let mut offsets = BTreeMap::new();
     for number in broker.partitions(topic).await? {
         let partition = broker.partition(topic, number).await?;

@@ -21,6 +21,7 @@ use crate::{
     lake::{LakeSettings, Store},
     model::Model,
     pipeline::{Flow, Pipeline, Settings, Sharing},
+    record::name::visible,
     registry::{Registry, RegistrySettings},
     telemetry::{chain, progress::count},
 };
@@ -94,7 +95,7 @@ pub(super) async fn model(settings: &Settings) -> Answer {
 /// Each question needs the answer to the one before.
 async fn ask_broker(settings: &Settings, report: &mut Report<'_>) -> io::Result<()> {
     let brokers = &settings.source.brokers;
-    let broker = match Broker::connect(brokers, settings.broker).await {
+    let broker = match settings.source.connect(settings.broker).await {
         Ok(broker) => broker,
         Err(error) => return report.add("broker", Err(chain(&error))),
     };
@@ -232,7 +233,7 @@ impl<'a> Report<'a> {
         let ok = answer.is_ok();
         let (Ok(detail) | Err(detail)) = answer;
         if !self.json {
-            writeln!(io::stdout(), "{:<4}  {check:<13}  {detail}", if ok { "ok" } else { "FAIL" })?;
+            writeln!(io::stdout(), "{:<4}  {check:<13}  {}", if ok { "ok" } else { "FAIL" }, visible(&detail))?;
         }
         self.ok &= ok;
         self.checks.push(Finding { check, ok, detail });

@@ -29,6 +29,7 @@ use crate::{
             gap::{Gap, Refusal},
         },
     },
+    record::name::visible,
     telemetry::{chain, progress::count},
 };
 
@@ -138,7 +139,7 @@ impl Doctor {
             return Err(Usage("the pipeline has several datasets: say which one with --dataset".into()).into());
         };
         store.probe().await.context("the lake's store")?;
-        let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
+        let broker = settings.source.connect(settings.broker).await?;
         let writer = who();
         let doctor = Physician { settings, flow, store: &store, broker: Some(&broker), writer: &writer };
         let claim = match doctor.accept(gap, reason, self.although_readable).await {
@@ -171,7 +172,7 @@ impl Doctor {
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
         } else {
-            print!("{}", render(&report));
+            print!("{}", visible(&render(&report)));
         }
         Ok(if report.well { Exit::Done } else { Exit::Failed })
     }
@@ -241,7 +242,7 @@ fn lake_is_there(settings: &Settings) -> Result<(), String> {
 
 async fn reached(settings: &Settings, checks: &mut Vec<Asked>) -> Option<Broker> {
     let brokers = &settings.source.brokers;
-    match Broker::connect(brokers, settings.broker).await {
+    match settings.source.connect(settings.broker).await {
         Ok(broker) => {
             add(checks, "broker", Ok(format!("reached through {}", brokers.join(", "))));
             Some(broker)

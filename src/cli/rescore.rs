@@ -14,7 +14,7 @@ use crate::{
     offset::OffsetRange,
     outlet::OutletSettings,
     pipeline::{Bound, Flow, Flows, Mode, Naming, Past, PipelineError, Settings, Sharing, Summary},
-    record::ModelRef,
+    record::{ModelRef, name::quoted},
     telemetry::http::Listen,
 };
 
@@ -147,7 +147,8 @@ impl Rescore {
         match into.named().into_iter().find(|flow| !is_dataset(&flow.dataset)) {
             None => Ok(into),
             Some(Flow { dataset, .. }) => Err(Usage(format!(
-                "`{dataset}` can't be a dataset's name; give one of letters, digits, `.`, `_` and `-` with `--into`"
+                "{} can't be a dataset's name; give one of letters, digits, `.`, `_` and `-` with `--into`",
+                quoted(&dataset)
             ))),
         }
     }

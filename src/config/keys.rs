@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::{
-    broker::{GroupProtocol, Start},
+    broker::{GroupProtocol, Mechanism, Start},
     decode::Envelope,
     lake::{Compression, PartitionBy},
     model::Backend,
@@ -174,6 +174,65 @@ pub(super) const WORKER: Key = Key::new(
     Text("`i/n` with `i` from 1 to `n`, such as `2/5`"),
     Rule("every partition is read"),
     "this worker's fixed share of the partitions, without a group",
+);
+
+pub(super) const TLS_CA: Key = Key::new(
+    "source.tls",
+    "ca",
+    Text("a path to certificates in PEM"),
+    Rule("the system's"),
+    "authorities that are trusted, in place of the system's; the table alone turns TLS on",
+);
+pub(super) const TLS_CERT: Key = Key::new(
+    "source.tls",
+    "cert",
+    Text("a path to a certificate in PEM, with those between it and an authority"),
+    Rule("none"),
+    "what is shown to brokers that ask for a client certificate",
+);
+pub(super) const TLS_KEY: Key = Key::new(
+    "source.tls",
+    "key",
+    Text("a path to a private key in PEM, without a passphrase"),
+    Rule("none"),
+    "the key of `cert`",
+);
+pub(super) const SASL_MECHANISM: Key = Key::new(
+    "source.sasl",
+    "mechanism",
+    Choice(&words(&MECHANISMS)),
+    Rule("required in this table"),
+    "how we log in at a broker",
+);
+pub(super) const SASL_USER: Key =
+    Key::new("source.sasl", "user", Text("a name"), Rule("none"), "who logs in, for all but `oauthbearer`");
+pub(super) const SASL_PASSWORD: Key = Key::new(
+    "source.sasl",
+    "password",
+    Text("a password, best as a variable: `${BROKER_PASSWORD}`"),
+    Rule("none"),
+    "of `user`; never shown",
+);
+pub(super) const SASL_PASSWORD_FILE: Key = Key::new(
+    "source.sasl",
+    "password_file",
+    Text("a path to a file with the password alone in it"),
+    Rule("none"),
+    "in place of `password`; read for each connection",
+);
+pub(super) const TOKEN_FILE: Key = Key::new(
+    "source.sasl",
+    "token_file",
+    Text("a path to a file with the token alone in it"),
+    Rule("none"),
+    "for `oauthbearer`; read for each connection",
+);
+pub(super) const TOKEN_COMMAND: Key = Key::new(
+    "source.sasl",
+    "token_command",
+    Text("a program and its arguments with spaces between them, or a list of them"),
+    Rule("none"),
+    "for `oauthbearer`: what prints the token, run without a shell; connections made within 5 s share one run",
 );
 
 pub(super) const FORMAT: Key =
@@ -525,6 +584,15 @@ pub const KEYS: &[Key] = &[
     HEARTBEAT,
     HANDOVER,
     WORKER,
+    TLS_CA,
+    TLS_CERT,
+    TLS_KEY,
+    SASL_MECHANISM,
+    SASL_USER,
+    SASL_PASSWORD,
+    SASL_PASSWORD_FILE,
+    TOKEN_FILE,
+    TOKEN_COMMAND,
     FORMAT,
     LINES,
     ENVELOPE,
@@ -636,6 +704,14 @@ pub(super) const RESULT_FORMATS: [(&str, ResultFormat); 2] =
 
 pub(super) const GROUP_PROTOCOLS: [(&str, GroupProtocol); 2] =
     [("classic", GroupProtocol::Classic), ("consumer", GroupProtocol::Consumer)];
+
+/// Without one, there is a token.
+pub(super) const MECHANISMS: [(&str, Option<Mechanism>); 4] = [
+    ("plain", Some(Mechanism::Plain)),
+    ("scram-sha-256", Some(Mechanism::ScramSha256)),
+    ("scram-sha-512", Some(Mechanism::ScramSha512)),
+    ("oauthbearer", None),
+];
 
 pub(super) const STARTS: [(&str, Start); 2] = [("earliest", Start::Earliest), ("latest", Start::Latest)];
 

@@ -27,6 +27,7 @@ mod reader;
 mod registry;
 mod section;
 mod sections;
+mod security;
 mod source;
 #[cfg(test)]
 mod tests;

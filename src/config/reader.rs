@@ -51,11 +51,19 @@ impl<'a> Reader<'a> {
 
     /// A table that is written once. Its absence is a fault if one of its keys is required.
     pub(super) fn section(&mut self, name: &'static str) -> Section<'_, 'a> {
-        if let Some(value) = self.root.get(name) {
+        if let Some(value) = self.at(name) {
             return self.element(name, value);
         }
         self.note_missing(name);
         Section::new(self, name, 0, None)
+    }
+
+    /// What stands under a table's name, which may be inside another: `source.tls`.
+    fn at(&self, name: &str) -> Option<&'a Value<'a>> {
+        match name.split_once('.') {
+            Some((outer, inner)) => self.root.get(outer)?.get_ref().as_table()?.get(inner),
+            None => self.root.get(name),
+        }
     }
 
     /// The tables of a list of tables; an empty list is a fault.
@@ -112,7 +120,11 @@ impl<'a> Reader<'a> {
     fn note_unknown(&mut self, at: usize, name: &str, value: &DeValue<'_>) {
         if is_table(value) {
             let moved = keys::MOVED_TABLES.iter().find(|(from, _)| *from == name).map(|(_, to)| (*to).to_owned());
-            let meant = || closest(name, keys::tables()).map(|table| format!("did you mean {}?", header(table)));
+            let inner = keys::tables().find(|table| table.split_once('.').is_some_and(|(_, inner)| inner == name));
+            let meant = || {
+                let meant = inner.or_else(|| closest(name, keys::tables()));
+                meant.map(|table| format!("did you mean {}?", header(table)))
+            };
             let hint = moved.or_else(meant);
             self.note(at, format!("unknown table {}", quoted(name)), hint);
         } else {

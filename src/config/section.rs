@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    keys::{Fallback, Key, header, keys_of},
+    keys::{Fallback, Key, header, keys_of, tables},
     reader::{Reader, Value, belongs_in, is_table, moved},
     value::{self, Given, Refusal, closest, did_you_mean, quoted},
 };
@@ -34,6 +34,11 @@ impl<'r, 'a> Section<'r, 'a> {
         let mut section = Self { reader, name, at, table };
         section.note_unknown_keys();
         section
+    }
+
+    /// Whether the file has this table at all.
+    pub(super) fn is_there(&self) -> bool {
+        self.table.is_some()
     }
 
     pub(super) fn has(&self, key: &Key) -> bool {
@@ -181,12 +186,18 @@ impl<'r, 'a> Section<'r, 'a> {
     ) -> impl Iterator<Item = (&'a toml::Spanned<toml::de::DeString<'a>>, &'a Value<'a>)> + use<'a> {
         let table = self.name;
         let keys = self.table.into_iter().flatten();
-        keys.filter(move |(name, _)| !keys_of(table).any(|key| key.name == name.get_ref()))
+        let known = move |name: &str| keys_of(table).any(|key| key.name == name) || is_inner(table, name);
+        keys.filter(move |(name, _)| !known(name.get_ref()))
     }
 
     fn key_names(&self) -> impl Iterator<Item = &'static str> + use<> {
         keys_of(self.name).map(|key| key.name)
     }
+}
+
+/// Whether there is a table of that name inside this one.
+fn is_inner(table: &str, name: &str) -> bool {
+    tables().any(|known| known.split_once('.') == Some((table, name)))
 }
 
 /// Where a byte of `text` stands in `raw`, which is the text as TOML writes it; `None` where that can't be told.

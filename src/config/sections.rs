@@ -22,9 +22,12 @@ use crate::{
     pipeline::{Flow, Flows, Naming, Settings},
 };
 
+/// Of a path or a URL: an object's key may have 1,024 bytes, and those of a lake go on behind it.
+const PLACE_BYTES_MAX: usize = 800;
+
 /// The settings, unless a fault was noted. Every table is read before the first `?`, so that no fault hides another.
 pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
-    let (source, topics, sharing) = source(&mut reader.section("source"));
+    let (source, topics, sharing) = source(reader);
     let fields = fields::declared(reader);
     let registry = registry(&mut reader.section("registry"));
     let has_registry = !matches!(registry, Ok(None));
@@ -151,10 +154,18 @@ fn place(given: &Given<'_>) -> Result<String, Refusal> {
     let known = match url.split_once("://") {
         None => true,
         Some(("file", path)) => path.starts_with('/'),
-        Some(("s3", bucket)) => !bucket.is_empty() && !bucket.starts_with('/'),
+        Some(("s3", place)) => is_bucket_and_prefix(place),
         Some(_) => false,
     };
-    if known && !url.chars().any(char::is_control) { Ok(url.to_owned()) } else { Err(Refusal::default()) }
+    let fits = url.len() <= PLACE_BYTES_MAX && !url.chars().any(char::is_control);
+    if known && fits { Ok(url.to_owned()) } else { Err(Refusal::default()) }
+}
+
+/// The bucket goes into an address, and nothing of a prefix leads out of it.
+fn is_bucket_and_prefix(place: &str) -> bool {
+    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    !bucket.is_empty() && bucket.chars().all(plain) && !prefix.split('/').any(|part| matches!(part, "." | ".."))
 }
 
 fn dataset(given: &Given<'_>) -> Result<String, Refusal> {

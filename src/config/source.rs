@@ -5,7 +5,9 @@
 
 use super::{
     keys::{self, Key},
+    reader::Reader,
     section::Section,
+    security::security,
     value::{self, Given, Refusal, quoted},
 };
 use crate::{
@@ -28,12 +30,14 @@ pub(super) enum Topics {
     Faulty,
 }
 
-pub(super) fn source(table: &mut Section<'_, '_>) -> (Option<SourceSettings>, Topics, Option<Sharing>) {
+pub(super) fn source(reader: &mut Reader<'_>) -> (Option<SourceSettings>, Topics, Option<Sharing>) {
+    let security = security(reader);
+    let table = &mut reader.section("source");
     let brokers = table.list(&keys::BROKERS, ',', host_and_port);
     let topics = topics(table);
     let start = table.read(&keys::START, start);
     let sharing = sharing(table);
-    let settings = || Some(SourceSettings { brokers: brokers?, start: start? });
+    let settings = || Some(SourceSettings { brokers: brokers?, security: security?, start: start? });
     (settings(), topics, sharing)
 }
 

@@ -6,7 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    broker::{BrokerLimits, GroupProtocol, GroupSettings, SourceSettings, Start},
+    broker::{
+        BrokerLimits, GroupProtocol, GroupSettings, Identity, Mechanism, Password, SaslSettings, SecuritySettings,
+        SourceSettings, Start, TlsSettings, TokenCommand, TokenSource,
+    },
     decode::{
         AvroEncoding, CsvSettings, DecodeSettings, Envelope, EventTime, EventWindow, Format, JsonSettings, Lines,
     },
@@ -37,6 +40,12 @@ const AVRO: &str = "[format]\ntype = \"avro\"\nencoding = \"plain\"\nschema = \"
      reader_schema = [\"src/config/testdata/flower.avsc\"]\nenvelope = \"debezium\"\n";
 const PROTOBUF: &str = "[format]\ntype = \"protobuf\"\nencoding = \"plain\"\ndescriptor = \"src/config/testdata/flower.proto\"\n\
      message = \"lab.Flower\"\n";
+/// What logs in otherwise.
+const SASL: [&str; 3] = [
+    "mechanism = \"plain\"\nuser = \"bob\"\npassword_file = \"/run/secrets/bob\"\n",
+    "mechanism = \"oauthbearer\"\ntoken_file = \"token\"\n",
+    "mechanism = \"oauthbearer\"\ntoken_command = \"idp token --for kafka\"\n",
+];
 const IRIS: &str = include_str!("../../pipelines/iris.toml");
 
 fn minimal() -> String {
@@ -74,7 +83,11 @@ fn a_minimal_file_gets_the_documented_defaults() {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let field = Field { name: "id".into(), kind: FieldKind::Int64, nullable: true, path: vec!["id".into()] };
     let wanted = Settings {
-        source: SourceSettings { brokers: vec!["localhost:9092".into()], start: Start::Earliest },
+        source: SourceSettings {
+            brokers: vec!["localhost:9092".into()],
+            security: SecuritySettings::default(),
+            start: Start::Earliest,
+        },
         flows: Flows::One(Flow { topic: "iris".into(), dataset: "iris".into() }),
         sharing: Sharing::All,
         broker: BrokerLimits {
@@ -135,11 +148,77 @@ fn a_registry_is_told_in_full_and_its_password_is_never_shown() {
 }
 
 #[test]
+fn every_way_to_log_in_reaches_its_setting() {
+    let words = ["idp", "token", "--for", "kafka"].map(str::to_owned).to_vec();
+    let list = "mechanism = \"oauthbearer\"\ntoken_command = [\"idp\", \"token\", \"--for\", \"kafka\"]\n";
+    let command = SaslSettings::Token(TokenSource::Command(TokenCommand::new(words)));
+    let login = SaslSettings::Login {
+        mechanism: Mechanism::Plain,
+        user: "bob".into(),
+        password: Password::File("/run/secrets/bob".into()),
+    };
+    let wanted = [login, SaslSettings::Token(TokenSource::File("token".into())), command.clone(), command];
+    for (text, wanted) in SASL.into_iter().chain([list]).zip(wanted) {
+        let read = parse(&format!("{}[source.sasl]\n{text}", minimal()), unset).unwrap().source.security;
+        assert_eq!(read, SecuritySettings { tls: None, sasl: Some(wanted) });
+    }
+    // The table alone turns TLS on.
+    let read = parse(&format!("{}[source.tls]\n", minimal()), unset).unwrap().source.security;
+    assert_eq!(read, SecuritySettings { tls: Some(TlsSettings::default()), sasl: None });
+}
+
+#[test]
+fn what_is_wrong_with_a_login_is_told_and_its_secrets_are_not() {
+    let of = |table: &str, lines: &str| faults_of(&format!("[source.{table}]\n{lines}"));
+    assert_eq!(of("tls", "cert = \"c\""), ["2:8: cert needs key beside it"]);
+    assert_eq!(of("tls", "key = \"k\""), ["2:7: key needs cert beside it"]);
+    assert_eq!(
+        of("sasl", "user = \"me\""),
+        ["1:1: missing key \"mechanism\" in [source.sasl]; it takes `plain`, `scram-sha-256`, `scram-sha-512` or \
+             `oauthbearer`"]
+    );
+    let plain = |lines: &str| of("sasl", &format!("mechanism = \"plain\"\n{lines}"));
+    assert_eq!(plain("password = \"geheim\""), ["2:13: this mechanism needs user beside it"]);
+    assert_eq!(plain("user = \"me\""), ["3:8: user needs password or password_file beside it"]);
+    assert_eq!(
+        plain("user = \"me\"\npassword = \"geheim\"\npassword_file = \"f\""),
+        ["5:17: password and password_file exclude each other; keep one of them"]
+    );
+    assert_eq!(
+        plain("user = \"me\"\npassword = 4711"),
+        ["4:12: password takes a password, best as a variable: `${BROKER_PASSWORD}`"]
+    );
+    assert_eq!(
+        plain("user = \"me\"\npassword = \"x\"\ntoken_file = \"f\""),
+        ["5:14: token_file is for mechanism = \"oauthbearer\""]
+    );
+    let bearer = |lines: &str| of("sasl", &format!("mechanism = \"oauthbearer\"\n{lines}"));
+    assert_eq!(bearer(""), ["2:13: oauthbearer needs token_file or token_command beside it"]);
+    assert_eq!(
+        bearer("token_file = \"f\"\ntoken_command = \"idp geheim\""),
+        ["4:17: token_file and token_command exclude each other; keep one of them"]
+    );
+    assert_eq!(
+        bearer("user = \"me\"\ntoken_file = \"f\""),
+        ["3:8: user is for all mechanisms but \"oauthbearer\", whose token says who we are"]
+    );
+    assert_eq!(
+        bearer("token_command = [\"idp\", 4711]"),
+        ["3:25: token_command takes a program and its arguments with spaces between them, or a list of them"]
+    );
+    assert_eq!(faults_of("[sasl]\nuser = \"me\""), ["1:2: unknown table \"sasl\"; did you mean [source.sasl]?"]);
+}
+
+#[test]
 fn every_key_reaches_its_setting() {
     for key in KEYS {
         let written = |line: &&str| line.split_once(" = ").is_some_and(|(name, _)| name == key.name);
         assert!(
-            [FULL, GROUP, CSV, AVRO, PROTOBUF].iter().flat_map(|text| text.lines()).any(|line| written(&line)),
+            [FULL, GROUP, CSV, AVRO, PROTOBUF]
+                .iter()
+                .chain(&SASL)
+                .flat_map(|text| text.lines())
+                .any(|line| written(&line)),
             "{} is missing",
             key.name
         );
@@ -156,6 +235,17 @@ fn every_key_reaches_its_setting() {
     let wanted = Settings {
         source: SourceSettings {
             brokers: vec!["one:9092".into(), "[::1]:9093".into()],
+            security: SecuritySettings {
+                tls: Some(TlsSettings {
+                    ca: Some("ca.pem".into()),
+                    identity: Some(Identity { cert: "ours.pem".into(), key: "ours.key".into() }),
+                }),
+                sasl: Some(SaslSettings::Login {
+                    mechanism: Mechanism::ScramSha512,
+                    user: "alice".into(),
+                    password: Password::Given(Secret::new("geheim")),
+                }),
+            },
             start: Start::Timestamp(1_793_491_200_000),
         },
         flows: Flows::One(Flow { topic: "t.1".into(), dataset: "other".into() }),

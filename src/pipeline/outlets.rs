@@ -91,6 +91,7 @@ pub(super) struct Followers {
 
 /// The followers of one lane.
 struct Followed {
+    topic: Arc<str>,
     order: watch::Sender<Order>,
     status: Arc<Status>,
     standings: Vec<(&'static str, Arc<Standing>)>,
@@ -124,7 +125,8 @@ impl Followers {
             return vec![];
         }
         let (order, orders) = watch::channel(Order::Follow);
-        let mut lane = Followed { order, status: status.clone(), standings: vec![], tasks: vec![] };
+        let mut lane =
+            Followed { topic: topic.clone(), order, status: status.clone(), standings: vec![], tasks: vec![] };
         for outlet in &self.outlets {
             let standing = Arc::<Standing>::default();
             lane.standings.push((outlet.name, standing.clone()));
@@ -191,7 +193,10 @@ impl Followers {
             };
             self.lanes.values().map(of_lane).sum()
         };
-        self.outlets.iter().map(|outlet| outlet.tally(behind(outlet.name))).collect()
+        let mut sources: Vec<_> = self.lanes.iter().map(|(id, followed)| (&*followed.topic, &*id.dataset)).collect();
+        sources.dedup();
+        let source = <[_; 1]>::try_from(sources).ok().map(|[source]| source);
+        self.outlets.iter().map(|outlet| outlet.tally(behind(outlet.name), source)).collect()
     }
 }
 
@@ -220,7 +225,12 @@ async fn supervise(
         }
         let failing_for = failing.get_or_insert_with(Instant::now).elapsed();
         let (outlet, id) = (&follower.outlet, follower.ledger.id());
-        let told = format!("{} of {id} to {}: {}", outlet.name, outlet.target(), chain(&error));
+        let told = format!(
+            "{} of {id} to {}: {}",
+            outlet.name,
+            outlet.target().of(&follower.topic, &id.dataset),
+            chain(&error)
+        );
         metrics::counter!("alluvium_outlet_errors_total", "outlet" => outlet.name).increment(1);
         journal.tell("outlet", &told);
         if let Some(patience) = patience

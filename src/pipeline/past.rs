@@ -57,7 +57,7 @@ impl Past<'_> {
             return Err(refused(format!("`{}` is the first dataset, which is never touched", self.into)));
         }
         let store = Store::open(&lake.url)?;
-        let broker = Broker::connect(&source.brokers, *broker).await?;
+        let broker = Broker::secured(&source.brokers, &source.security, *broker).await?;
         let mut ranges = BTreeMap::new();
         for number in broker.partitions(topic).await? {
             let partition = broker.partition(topic, number).await?;

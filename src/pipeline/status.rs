@@ -117,7 +117,11 @@ impl Pipeline {
             let places = partitions.iter().flat_map(|partition| &partition.outlets);
             places.filter(|place| place.name == name).map(|place| place.behind).sum()
         };
-        let told = self.outlets.iter().map(|outlet| outlet.tally(behind(outlet.name)));
+        let mut sources: Vec<_> = partitions.iter().map(|place| (&*place.topic, &*place.dataset)).collect();
+        sources.sort_unstable();
+        sources.dedup();
+        let source = <[_; 1]>::try_from(sources).ok().map(|[source]| source);
+        let told = self.outlets.iter().map(|outlet| outlet.tally(behind(outlet.name), source));
         let told = told.map(|tally| Outlet {
             name: tally.outlet.to_owned(),
             to: tally.to,

@@ -51,7 +51,7 @@ impl Scene {
             env!("CARGO_MANIFEST_DIR")
         );
         let settings = config::parse(&text, |_| None).unwrap();
-        let client = Broker::connect(&settings.source.brokers, settings.broker).await.unwrap();
+        let client = settings.source.connect(settings.broker).await.unwrap();
         client.create_topic(TOPIC, partitions, 1).await.unwrap();
         let scene = Self { settings, store: Store::over(Arc::new(InMemory::new()), "memory"), _broker: broker };
         for partition in 0..partitions {
@@ -63,7 +63,7 @@ impl Scene {
     async fn produce(&self, partition: i32, records: usize) {
         let flower = br#"{"sepal_length":5.9,"sepal_width":3.0,"petal_length":5.6,"petal_width":2.0}"#;
         let record = Record { value: Some(flower.to_vec()), timestamp_ms: 1_793_491_200_000, ..Record::default() };
-        let client = Broker::connect(&self.settings.source.brokers, self.settings.broker).await.unwrap();
+        let client = self.settings.source.connect(self.settings.broker).await.unwrap();
         let partition = client.partition(TOPIC, partition).await.unwrap();
         partition.produce(vec![record; records], Compression::None).await.unwrap();
     }

@@ -6,7 +6,7 @@
 //! An id means the same schema for ever, so an answer is kept until there is no room. "There is no such schema" is kept
 //! for [`UNKNOWN_FOR`]. However many lanes want the same id, it is asked for once.
 
-use std::{collections::HashSet, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 use self::{
     answers::{RegisteredAnswer, SchemaAnswer, SubjectAnswer},
@@ -23,6 +23,7 @@ mod memory;
 mod tests;
 
 pub use self::error::{RegistryError, RegistryErrorKind};
+pub use crate::secret::Secret;
 
 /// How long it is believed that there is no schema of an id.
 pub const UNKNOWN_FOR: Duration = Duration::from_secs(30);
@@ -42,27 +43,6 @@ pub struct RegistrySettings {
     pub timeout: Duration,
     /// Schemas that are remembered; beyond, the one that was not wanted for longest is forgotten, and asked for again.
     pub schemas_max: usize,
-}
-
-/// What must never be shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
 }
 
 /// A version of a subject that a schema imports.

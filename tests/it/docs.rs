@@ -14,14 +14,14 @@ const TABLE_BEGINS: &str = "<!-- The table of keys: what `alluvium::config::mark
 const TABLE_ENDS: &str = "<!-- The end of the table of keys. -->";
 
 /// Who may use whom; `telemetry` counts and tells, and knows nothing of the rest.
-const LAW: [(&str, &[&str]); 19] = [
+const LAW: [(&str, &[&str]); 21] = [
     ("lib", &[]),
     ("main", &["cli", TELEMETRY]),
     (
         "cli",
         &[
             "config", "pipeline", "lane", "outlet", "broker", "decode", "infer", "model", "lake", "table", "record",
-            "offset", "objects", REGISTRY, SIMULATE, TELEMETRY,
+            "offset", "objects", SECRET, REGISTRY, SIMULATE, TELEMETRY,
         ],
     ),
     (
@@ -30,8 +30,8 @@ const LAW: [(&str, &[&str]); 19] = [
     ),
     ("pipeline", &["lane", "outlet", "broker", "decode", "model", "lake", "record", "offset", REGISTRY, TELEMETRY]),
     ("lane", &["broker", "decode", "model", "lake", "record", "offset", REGISTRY, TELEMETRY]),
-    ("outlet", &["broker", "lake", "record", "offset", REGISTRY]),
-    ("broker", &["record", "offset"]),
+    ("outlet", &["broker", "lake", "record", "offset", SECRET, TLS, REGISTRY]),
+    ("broker", &["record", "offset", SECRET, TLS]),
     ("decode", &["record", "offset"]),
     ("model", &["table", "record", "offset", "objects"]),
     ("lake", &["record", "offset", "objects", TELEMETRY]),
@@ -41,9 +41,13 @@ const LAW: [(&str, &[&str]); 19] = [
     ("offset", &[]),
     ("objects", &[]),
     (SIMULATE, &["broker", "table", "record", "objects"]),
-    (REGISTRY, &["record"]),
+    (REGISTRY, &["record", SECRET]),
     (TELEMETRY, &[]),
+    (SECRET, &[]),
+    (TLS, &[]),
 ];
+const SECRET: &str = "secret";
+const TLS: &str = "tls";
 const REGISTRY: &str = "registry";
 const SIMULATE: &str = "simulate";
 const TELEMETRY: &str = "telemetry";
@@ -207,6 +211,9 @@ fn one_folder_names_the_broker_s_library_and_one_the_network_s() {
         let names = |library: &str| code.contains(&format!("{library}::")) || code.contains(&format!("use {library}"));
         assert!(!names("rskafka") || path.starts_with("src/broker"), "{} names rskafka", path.display());
         assert!(!names("reqwest") || path.starts_with("src/registry"), "{} names reqwest", path.display());
+        // Settings connect themselves, so that nobody leaves out how they are to be kept secret.
+        let plain = code.contains("Broker::connect(") && !path.starts_with("src/broker");
+        assert!(!plain, "{} connects without TLS and login: use SourceSettings::connect", path.display());
         assert!(!names("burn") || path.starts_with("src/model/network"), "{} names burn", path.display());
     }
 }

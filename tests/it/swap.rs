@@ -147,7 +147,7 @@ async fn what_can_not_be_used_is_refused_with_one_line_and_the_old_version_goes_
     let settings = settings(&stage, &versions);
     let file = stage.folder.path().join("pipeline.toml");
     fs::write(&file, pipeline(&stage, &versions, &settings.lake.url)).unwrap();
-    let mut running = program::command(["stream", file.to_str().unwrap(), "--log-json"]).spawn().unwrap();
+    let mut running = program::command(["stream", file.to_str().unwrap(), "--log-format", "json"]).spawn().unwrap();
     let log = Log::of(&mut running);
     let mut growing = Growing { stage: &stage, settings: &settings, sent: 0 };
 

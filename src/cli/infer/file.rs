@@ -2,11 +2,13 @@
 //!
 //! Owns: names of columns, and the comments beside them.
 
-use std::{collections::HashSet, fmt::Write as _};
+use std::{collections::HashSet, fmt::Write as _, path::Path};
 
+use clap::ValueEnum;
 use serde_json::json;
 use toml::Value;
 
+use super::super::security::{PASSWORD, SecurityArgs};
 use crate::{
     config::is_column_name,
     decode::{CsvSettings, Envelope, Format, JsonSettings},
@@ -185,6 +187,29 @@ pub(super) fn source(brokers: &[String], topic: &str) -> String {
     let mut text = "\n[source]\n".to_owned();
     push_key(&mut text, "brokers", brokers.to_vec());
     push_key(&mut text, "topic", topic);
+    text
+}
+
+/// `[source.tls]` and `[source.sasl]`, where there are any; the password stays where it was read from.
+pub(super) fn security(security: &SecurityArgs) -> String {
+    let mut text = String::new();
+    let path = |path: &Path| path.display().to_string();
+    if security.speaks_tls() {
+        text.push_str("\n[source.tls]\n");
+        let files = [("ca", &security.tls_ca), ("cert", &security.tls_cert), ("key", &security.tls_key)];
+        for (key, file) in files {
+            file.iter().for_each(|file| push_key(&mut text, key, path(file)));
+        }
+    }
+    if let Some(mechanism) = security.sasl.and_then(|sasl| sasl.to_possible_value()) {
+        text.push_str("\n[source.sasl]\n");
+        push_key(&mut text, "mechanism", mechanism.get_name());
+        if let Some(user) = &security.user {
+            push_key(&mut text, "user", user.as_str());
+            push_key(&mut text, "password", format!("${{{PASSWORD}}}"));
+        }
+        security.token_file.iter().for_each(|file| push_key(&mut text, "token_file", path(file)));
+    }
     text
 }
 

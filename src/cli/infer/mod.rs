@@ -3,18 +3,22 @@
 //! Owns: which records are read, what is asked of a person. Does not own: what the records say ([`crate::infer`]), how the
 //! file is written ([`file`]).
 
-use std::{env, time::Duration};
+use std::{
+    env,
+    io::{self, IsTerminal},
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Exit, Usage};
+use super::{Exit, Usage, security::SecurityArgs};
 use crate::{
     broker::{Broker, BrokerLimits, Partition},
     infer::{self, BySchema, Guide, Inferred},
-    record::{Record, SchemaKind},
+    record::{Record, SchemaKind, name::visible},
     registry::{Registry, RegistrySettings, Secret},
     telemetry::progress::count,
 };
@@ -47,6 +51,7 @@ Examples:
   alluvium infer --brokers localhost:9092 --topic iris --pipeline --model models/iris > iris.toml
   alluvium infer --brokers localhost:9092 --topic readings --format csv --delimiter ';' --columns id,at,level
   alluvium infer --brokers localhost:9092 --topic orders --format avro --registry http://localhost:8081
+  ALLUVIUM_PASSWORD=… alluvium infer --brokers kafka:9093 --topic iris --tls --sasl scram-sha-512 --user alice
   alluvium infer --brokers localhost:9092 --topic iris --json
 
 Lines of JSON and Debezium's envelope are recognised. What is odd about the records goes to stderr, with the \
@@ -94,6 +99,8 @@ pub(super) struct Infer {
     /// Print the answer as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    security: SecurityArgs,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -141,7 +148,10 @@ impl Infer {
                 count(sample.records.len() as u64)
             );
         }
-        print!("{}", self.written(&sample, &inferred, &columns)?);
+        let written = self.written(&sample, &inferred, &columns)?;
+        // A file gets each name as it is, to the last character.
+        let for_people = !self.json && io::stdout().is_terminal();
+        print!("{}", if for_people { visible(&written) } else { written.as_str().into() });
         Ok(Exit::Done)
     }
 
@@ -197,7 +207,7 @@ impl Infer {
         Ok(match &self.model {
             None => [heading, file::format(inferred), fields].concat(),
             Some(model) => {
-                let source = file::source(&self.brokers, &self.topic);
+                let source = file::source(&self.brokers, &self.topic) + file::security(&self.security).as_str();
                 let registry = file::registry(&self.registry, self.registry_user.as_deref());
                 let rest = file::rest(model, &self.lake, &self.topic);
                 [heading, source, registry, file::format(inferred), fields, rest].concat()
@@ -208,7 +218,7 @@ impl Infer {
     /// The newest records of every partition, as many of each as there are to be in all.
     async fn sample(&self) -> anyhow::Result<Sample> {
         let deadline = Instant::now() + Duration::from_secs(self.seconds);
-        let broker = Broker::connect(&self.brokers, LIMITS).await?;
+        let broker = Broker::secured(&self.brokers, &self.security.settings()?, LIMITS).await?;
         let numbers = broker.partitions(&self.topic).await?;
         let open = stream::iter(numbers.clone()).map(|number| extent(&broker, &self.topic, number));
         let extents: Vec<_> = open.buffered(PARTITIONS_ASKED_MAX).try_collect().await?;

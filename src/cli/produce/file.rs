@@ -6,7 +6,7 @@ use anyhow::Context;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Produce, Usage, connect, registry::register, summary, watched};
+use super::{Exit, Produce, Usage, registry::register, summary, watched};
 use crate::{
     simulate::{
         feed::Sent,
@@ -31,7 +31,7 @@ impl Produce {
             let id = register(registry, self.topic.name(), playback.described()).await?;
             playback.register(id);
         }
-        let broker = connect(&self.topic.brokers).await?;
+        let broker = self.connect().await?;
         let partitions = self.topic.open(&broker).await?;
         let destination = Destination::open(&broker, self.topic.name(), &partitions, self.compression).await?;
         let (began, sent, stop) = (Instant::now(), Arc::new(Sent::default()), CancellationToken::new());

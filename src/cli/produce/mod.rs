@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
 use self::{registry::RegistryArgs, topic::Topic};
-use super::{Exit, Usage, run::Signals};
+use super::{Exit, Usage, run::Signals, security::SecurityArgs};
 use crate::{
     broker::{Broker, BrokerLimits, Compression},
     simulate::{
@@ -47,6 +47,8 @@ Examples:
       --duplicates 0.5% --corrupt truncated=0.5%,wrong_type=1%
   alluvium produce --source sensors --format avro --show-schema > sensors.avsc
   alluvium produce --brokers localhost:9092 --topic sensors --source sensors --format avro --registry http://localhost:8081
+  ALLUVIUM_PASSWORD=… alluvium produce --brokers kafka:9093 --topic iris --source iris --tls-ca ca.pem \
+      --sasl scram-sha-512 --user alice
   alluvium produce --brokers localhost:9092 --topic trips --file trips/2026-*.parquet --key vehicle --rate 5000
   alluvium produce --brokers localhost:9092 --topic trips --file s3://bucket/trips --pauses begun_at --speed 60 --loop
 
@@ -88,6 +90,8 @@ pub(super) struct Produce {
     files: FileArgs,
     #[command(flatten)]
     registry: RegistryArgs,
+    #[command(flatten)]
+    security: SecurityArgs,
 }
 
 #[derive(Debug, Args)]
@@ -145,10 +149,10 @@ impl Produce {
             None => self.play().await,
         }
     }
-}
 
-async fn connect(brokers: &[String]) -> anyhow::Result<Broker> {
-    Ok(Broker::connect(brokers, LIMITS).await?)
+    async fn connect(&self) -> anyhow::Result<Broker> {
+        Ok(Broker::secured(&self.topic.brokers, &self.security.settings()?, LIMITS).await?)
+    }
 }
 
 /// Does the work with a bar on stderr, and stops it at a signal.

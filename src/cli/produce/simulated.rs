@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Produce, Usage, connect, registry::register, summary, watched};
+use super::{Exit, Produce, Usage, registry::register, summary, watched};
 use crate::{
     registry::Registry,
     simulate::{
@@ -32,7 +32,7 @@ impl Produce {
         if let Some(registry) = &registry {
             feed.encoding = registered(registry, &feed).await?;
         }
-        let broker = connect(&self.topic.brokers).await?;
+        let broker = self.connect().await?;
         let partitions = self.topic.open(&broker).await?;
         if feed.truth_topic {
             self.topic.open_beside(&broker, &feed.truth_topic_name(), partitions.len()).await?;

@@ -53,8 +53,9 @@ impl Screen {
     }
 
     pub(super) fn show(&mut self, lines: &[String]) -> io::Result<()> {
-        let placed = lines.iter().enumerate().map(|(i, line)| format!("\x1b[{};1H{line}\x1b[K", i + 1));
-        self.write(&(placed.collect::<Vec<_>>().concat() + "\x1b[J"))
+        let shown: String =
+            lines.iter().enumerate().map(|(i, line)| format!("\x1b[{};1H{line}\x1b[K", i + 1)).collect();
+        self.write(&format!("{shown}\x1b[J"))
     }
 
     #[expect(clippy::unused_self, reason = "only who has the screen may write on it")]

@@ -11,10 +11,10 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio::time::timeout;
 use tokio_postgres::{
@@ -24,6 +24,7 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{OutletError, PostgresSettings, Shared};
+use crate::tls::{self, TlsError};
 
 /// Kept between two uses.
 const IDLE_MAX: usize = 4;
@@ -170,36 +171,16 @@ impl Address {
 }
 
 fn tls(verifies: bool, ca: Option<&Path>) -> Result<ClientConfig, String> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| format!("TLS can't be set up: {error}"))?;
+    let builder = tls::builder().map_err(|error| error.to_string())?;
     if !verifies {
-        let unproven = Arc::new(Unproven(provider));
+        let unproven = Arc::new(Unproven(tls::provider()));
         return Ok(builder.dangerous().with_custom_certificate_verifier(unproven).with_no_client_auth());
     }
-    Ok(builder.with_root_certificates(roots(ca)?).with_no_client_auth())
-}
-
-fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = ca {
-        let bad = |why: String| format!("`ca` under [postgres]: {}: {why}", path.display());
-        let found = CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))?;
-        for certificate in found {
-            let certificate = certificate.map_err(|error| bad(error.to_string()))?;
-            roots.add(certificate).map_err(|error| bad(error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(bad("there is no certificate in it".into()));
-        }
-    } else {
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            return Err("this system has no certificates to trust; name some with `ca` under [postgres]".into());
-        }
-    }
-    Ok(roots)
+    let roots = tls::roots(ca).map_err(|error| match error {
+        TlsError::File { .. } => format!("`ca` under [postgres]: {error}"),
+        _ => format!("{error}; name some with `ca` under [postgres]"),
+    })?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// `sslmode=prefer` and `require` mean, as everywhere: secret from who listens, whoever it is that answers.

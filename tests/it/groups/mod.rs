@@ -1,7 +1,7 @@
 //! Consumer groups: members alone, whole pipelines that share a topic, and the real program's workers.
 
 #[cfg(unix)]
-mod crew;
+pub mod crew;
 mod hands;
 #[cfg(unix)]
 mod kafka;

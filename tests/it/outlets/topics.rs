@@ -65,6 +65,7 @@ async fn scored_records_go_back_with_their_key_and_where_they_came_from() {
     let summary = batch(settings.clone()).await;
     counted.assert_moved();
     assert_eq!((summary.failures, summary.outlets[0].sent, summary.outlets[0].behind), (vec![], 70, 0));
+    assert_eq!(summary.outlets[0].to, format!("topic {TOPIC}.results"));
     let records = read(&stage, &format!("{TOPIC}.results")).await;
     let mut lake = in_the_lake(&settings).await;
     lake.sort();

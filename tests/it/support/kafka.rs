@@ -79,6 +79,16 @@ pub struct Setup {
     pub advertised_port: u16,
 }
 
+/// What a broker has beyond the usual.
+#[derive(Debug, Default)]
+pub struct Further {
+    pub listeners: Vec<(String, u16)>,
+    /// Lines of its file.
+    pub settings: String,
+    /// As the storage tool takes them for SCRAM.
+    pub users: Vec<String>,
+}
+
 impl Kafka {
     /// One broker for all tests that do it no harm.
     pub async fn shared() -> Option<&'static Self> {
@@ -87,12 +97,19 @@ impl Kafka {
 
     /// Brokers of one's own; `None` where there is no Kafka, which is said.
     pub async fn start(setup: Setup) -> Option<Self> {
+        Self::started(setup, |_| Further::default()).await
+    }
+
+    /// The same with further settings, which are made for the folder that goes when the brokers do.
+    pub async fn started(setup: Setup, further: impl FnOnce(&Path) -> Further) -> Option<Self> {
         let jars = jars()?;
         let folder = tempfile::tempdir().unwrap();
+        let further = further(folder.path());
         let ports: Vec<(u16, u16)> = (0..setup.brokers).map(|_| (free_port(), free_port())).collect();
-        let settings: Vec<PathBuf> =
-            (0..setup.brokers).map(|node| written_settings(folder.path(), usize::from(node), &ports, setup)).collect();
-        let formats: Vec<Child> = settings.iter().map(|settings| format(&jars, settings)).collect();
+        let settings: Vec<PathBuf> = (0..setup.brokers)
+            .map(|node| written_settings(folder.path(), usize::from(node), &ports, setup, &further))
+            .collect();
+        let formats: Vec<Child> = settings.iter().map(|settings| format(&jars, settings, &further.users)).collect();
         for mut format in formats {
             assert!(format.wait().unwrap().success(), "the storage can be formatted");
         }
@@ -102,6 +119,10 @@ impl Kafka {
         (0..this.nodes.len()).for_each(|node| this.restart(node));
         this.wait_until_ready().await;
         Some(this)
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// `host:port` of each broker, separated by commas.
@@ -225,14 +246,18 @@ fn java(jars: &Path) -> Vec<String> {
     JAVA.map(str::to_owned).into_iter().chain(["-cp".into(), class_path]).collect()
 }
 
-fn format(jars: &Path, settings: &Path) -> Child {
+fn format(jars: &Path, settings: &Path, users: &[String]) -> Child {
     let java = java(jars);
     let mut format = Command::new(&java[0]);
     format.args(&java[1..]).args(["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config"]);
-    format.arg(settings).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    format.arg(settings).args(users.iter().flat_map(|user| ["--add-scram", user])).env("LC_ALL", "C.UTF-8");
+    format.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-fn written_settings(folder: &Path, node: usize, ports: &[(u16, u16)], setup: Setup) -> PathBuf {
+fn written_settings(folder: &Path, node: usize, ports: &[(u16, u16)], setup: Setup, further: &Further) -> PathBuf {
+    let [bound, named] = ["127.0.0.1", "localhost"].map(|host| {
+        further.listeners.iter().map(|(name, port)| format!(",{name}://{host}:{port}")).collect::<String>()
+    });
     let voters: Vec<_> =
         ports.iter().enumerate().map(|(id, (_, port))| format!("{}@127.0.0.1:{port}", id + 1)).collect();
     let (port, controller) = ports[node];
@@ -242,15 +267,17 @@ fn written_settings(folder: &Path, node: usize, ports: &[(u16, u16)], setup: Set
         "{COMMON}
 node.id={id}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{bound}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}{named}
 log.dirs={data}
 min.insync.replicas={in_sync}
 offsets.topic.replication.factor={replicas}
 share.coordinator.state.topic.replication.factor={replicas}
 transaction.state.log.replication.factor={replicas}
 transaction.state.log.min.isr={in_sync}
+{more}
 ",
+        more = further.settings,
         id = node + 1,
         voters = voters.join(","),
         data = folder.join(format!("data{node}")).display(),
@@ -260,7 +287,7 @@ transaction.state.log.min.isr={in_sync}
     settings
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let length = u128::from(PORTS.end - PORTS.start);
     loop {
         let port = PORTS.start + u16::try_from(uuid::Uuid::new_v4().as_u128() % length).unwrap();

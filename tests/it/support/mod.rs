@@ -14,6 +14,7 @@ pub mod proxy;
 pub mod registry;
 pub mod s3;
 pub mod scripted;
+pub mod secure;
 pub mod stage;
 pub mod versions;
 pub mod web;

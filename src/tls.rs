@@ -1,0 +1,80 @@
+//! What a client trusts and how it proves who it is, when it speaks TLS: from files in PEM to rustls's settings.
+//!
+//! Owns: reading certificates and keys. Does not own: which connection uses them, nor what a failed handshake means.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    sign::CertifiedKey,
+};
+
+/// The files by which a client proves who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate, and those between it and an authority.
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Certificates or a key that can't be used. No text of it has anything of a key in it.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("{}: {why}", path.display())]
+    File { path: PathBuf, why: String },
+    #[error("this system has no certificates to trust")]
+    NothingTrusted,
+    #[error("TLS can't be set up: {0}")]
+    Unsupported(#[from] rustls::Error),
+}
+
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// Where all settings of clients begin.
+pub fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, TlsError> {
+    Ok(ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?)
+}
+
+/// The authorities of a file, or those that this system trusts.
+pub fn roots(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = ca {
+        for certificate in certificates(path)? {
+            roots.add(certificate).map_err(|error| bad(path, error.to_string()))?;
+        }
+        return Ok(roots);
+    }
+    // One that can't be read is no reason to trust none of the others.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() { Err(TlsError::NothingTrusted) } else { Ok(roots) }
+}
+
+/// Reads both files; fails if one is not of the other.
+pub fn certified(identity: &Identity) -> Result<CertifiedKey, TlsError> {
+    let Identity { cert, key } = identity;
+    let chain = certificates(cert)?;
+    let private = PrivateKeyDer::from_pem_file(key)
+        .map_err(|_| bad(key, "there is no private key in it; one with a passphrase can't be read"))?;
+    CertifiedKey::from_der(chain, private, &provider()).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => bad(key, format!("it is not the key of {}", cert.display())),
+        _ => bad(key, "this kind of key is not supported"),
+    })
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| bad(path, error.to_string()))?;
+    let found = found.collect::<Result<Vec<_>, _>>().map_err(|error| bad(path, error.to_string()))?;
+    if found.is_empty() { Err(bad(path, "there is no certificate in it")) } else { Ok(found) }
+}
+
+fn bad(path: &Path, why: impl Into<String>) -> TlsError {
+    TlsError::File { path: path.to_owned(), why: why.into() }
+}
