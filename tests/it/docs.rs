@@ -181,6 +181,7 @@ fn every_file_that_a_document_links_to_is_there() {
         "docs/outlets.md",
         "docs/containers.md",
         "SECURITY.md",
+        "docs/page.md",
         "docs/metrics.md",
     ] {
         for link in text(document).split("](").skip(1).filter_map(|rest| rest.split_once(')')) {
