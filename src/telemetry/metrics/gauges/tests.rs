@@ -15,7 +15,12 @@ fn histogram(bounds: &[f64]) -> Histogram {
 
 fn class(name: &str, datasets: usize) -> Class {
     let datasets: BTreeMap<_, _> = (0..datasets).map(|n| (format!("d{n}"), 3)).collect();
-    Class { name: name.into(), records: 3, confidence: histogram(&[0.5; 8]), datasets }
+    Class {
+        name: name.into(),
+        records: 3,
+        confidence: histogram(&[0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0]),
+        datasets,
+    }
 }
 
 /// Everything at its limit: a thousand partitions of many datasets, three outlets, a model with all the classes it may have.
