@@ -163,7 +163,7 @@ fn status(partitions: i32, text: &str, look: u64) -> Status {
         },
         steps: [(text(), Step { times: 3, seconds: 1.5, ..Step::default() })].into(),
         memory: Memory { used_bytes: 1 << 20, peak_bytes: 2 << 20, limit_bytes: 1 << 30 },
-        group: Some(Group { name: text(), generation: 3, joined: true }),
+        group: Some(Group { name: text(), generation: 3, joined: true, partitions: 2 }),
         partitions: lanes,
         classes: vec![class(text(), scored / 2), class("fraud".into(), scored / 4), class("other".into(), scored / 4)],
         rejects: vec![Rejects {

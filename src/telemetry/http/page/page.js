@@ -7,6 +7,7 @@ const SILENT_MS = 5_000; // the run speaks every second
 const RETRY_MS = [500, 1_000, 2_000, 4_000];
 const ALL_EVERY_MS = 5_000;
 const CLASSES_MAX = 8; // that have a colour of their own
+const STEPS = ['fetch', 'decode', 'score', 'encode', 'stage', 'claim', 'publish'];
 
 const $ = (id) => document.getElementById(id);
 const state = {
@@ -171,7 +172,7 @@ function stretches(points) {
 function line_chart(svg, readout, value, words, kind, label) {
   const shown = state.points.map(value);
   const most = Math.max(0, ...shown);
-  const box = frame(svg, ceiling(most), few, `${label}, over the last five minutes: now ${words(shown.at(-1) ?? 0)}, at most ${words(most)}`);
+  const box = frame(svg, Math.max(2, ceiling(most)), few, `${label}, over the last five minutes: now ${words(shown.at(-1) ?? 0)}, at most ${words(most)}`);
   for (const points of stretches(box.shown)) {
     const path = points.map((point) => `${box.x(point.at_ms).toFixed(1)},${box.y(value(point)).toFixed(1)}`);
     const [first, last] = [box.x(points[0].at_ms), box.x(points.at(-1).at_ms)];
@@ -278,7 +279,8 @@ function show_tiles() {
   say($('rate'), rate(rates.records_per_second));
   say($('rate-more'), `${count(totals.records)} in the lake · ${count(totals.segments)} segments, ${bytes(totals.bytes)}`);
   say($('lag'), `${count(totals.lag_records)}`);
-  say($('lag-more'), totals.lag_seconds == null ? 'records that are not in the lake yet' : `records; the oldest is ${span(totals.lag_seconds)} old`);
+  const oldest = totals.lag_seconds == null ? 'records are not in the lake yet' : `records; the oldest is ${span(totals.lag_seconds)} old`;
+  say($('lag-more'), totals.lag_records ? oldest : 'records: all that was read is in the lake');
   say($('fresh'), span(totals.freshness_seconds));
   say($('rejected'), count(totals.rejected));
   say($('rejected-more'), totals.records ? `${percent(totals.rejected, totals.records)} of all records` : 'of all records');
@@ -286,7 +288,7 @@ function show_tiles() {
   const stopped = totals.lanes_stopped ? `${count(totals.lanes_stopped)} stopped` : 'none stopped';
   say($('lanes-more'), group ? `${stopped} · group ${group.name}, ${group.joined ? `generation ${group.generation}` : 'not joined'}` : stopped);
   say($('memory'), bytes(memory.used_bytes));
-  say($('memory-more'), `of ${bytes(memory.limit_bytes)}, at most ${bytes(memory.peak_bytes)} so far`);
+  say($('memory-more'), `of ${bytes(memory.limit_bytes)}; most so far ${bytes(memory.peak_bytes)}`);
   const extra = [[totals.filtered, 'filtered'], [totals.gap_offsets, 'gone before they were read'], [totals.fences, 'fences'], [totals.retries, 'retries']];
   say($('foot'), [`Of ${clock.format(status.now_ms)}`, ...extra.filter(([n]) => n).map(([n, what]) => `${count(n)} ${what}`)].join(' · '));
 }
@@ -300,12 +302,12 @@ function show_classes() {
   const shown = bands();
   const lately = class_chart(shown);
   const all = shown.reduce((sum, band) => sum + band.records, 0);
-  list($('classes'), shown.map((band, b) => ({ ...band, lately: lately?.[b] })), (band) => `${band.colour} ${band.name}`, (band) => {
+  list($('classes'), shown.map((band, b) => ({ ...band, all, lately: lately?.[b] })), (band) => `${band.colour} ${band.name}`, (band) => {
     const { node, cells } = row(['', 'n', 'n', 'n']);
     cells[0].append(el('span', `dot c${band.colour}`), band.name);
     return { node, update: (now) => {
       say(cells[1], count(now.records));
-      say(cells[2], percent(now.records, all));
+      say(cells[2], percent(now.records, now.all));
       say(cells[3], now.lately == null ? '–' : percent(now.lately, 1));
     } };
   }, 'Nothing has been scored yet.');
@@ -322,15 +324,16 @@ function show_model() {
   if (!model?.metrics.length) $('model-metrics').replaceChildren();
   say($('model-next'), model?.next ?? '');
   $('model-next').hidden = $('model-next').previousElementSibling.hidden = !model?.next;
-  const taken = Object.entries(steps).map(([name, step]) => ({ name, ...step }));
-  const sum = taken.reduce((all, step) => all + step.seconds, 0);
+  const sum = Object.values(steps).reduce((all, step) => all + step.seconds, 0);
+  const order = ([name]) => (STEPS.includes(name) ? STEPS.indexOf(name) : STEPS.length);
+  const taken = Object.entries(steps).sort((a, b) => order(a) - order(b)).map(([name, { seconds }]) => ({ name, seconds, sum }));
   $('steps-part').hidden = taken.length === 0;
   list($('steps'), taken, (step) => step.name, (step) => {
     const { node, cells } = row(['', '', 'n']);
     const bar = meter(0);
     say(cells[0], step.name);
     cells[1].append(bar.node);
-    return { node, update: (now) => { bar.to(sum > 0 ? now.seconds / sum : 0); say(cells[2], span(now.seconds)); } };
+    return { node, update: (now) => { bar.to(now.sum > 0 ? now.seconds / now.sum : 0); say(cells[2], span(now.seconds)); } };
   }, '');
 }
 
@@ -440,7 +443,7 @@ function show_partitions() {
   const all = partitions.length + more;
   $('all').hidden = !state.all && state.status.partitions_left_out === 0;
   say($('all'), `All ${count(all)}`);
-  say($('partitions-more'), found.length === all ? `${count(all)}, those that need a look first` : `${count(found.length)} of ${count(all)}`);
+  say($('partitions-more'), found.length === all ? `${count(all)}${state.sort ? '' : ', those that need a look first'}` : `${count(found.length)} of ${count(all)}`);
   list($('partitions'), found, (p) => `${p.topic}/${p.partition}`, () => {
     const { node, cells } = row(COLUMNS.map((column) => column.kind ?? ''));
     const [told, trouble] = [el('span'), el('span', 'trouble')];
