@@ -16,5 +16,5 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::init_logging(&cli.log.filter, cli.log.json);
-    cli.run().await
+    Box::pin(cli.run()).await
 }

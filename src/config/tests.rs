@@ -444,7 +444,7 @@ fn unknown_keys_and_tables_are_told_with_what_may_be_meant() {
         [r#"4:1: unknown key "memory" in [source]; it belongs in [limits]"#]
     );
     assert_eq!(faults_of_line("[lake]", "xyz = 1"), [r#"4:1: unknown key "xyz" in [lake]"#]);
-    assert_eq!(faults_of("[source.tls]\nca = 1"), [r#"1:9: unknown table "tls" in [source]"#]);
+    assert_eq!(faults_of("[source.kerberos]\nca = 1"), [r#"1:9: unknown table "kerberos" in [source]"#]);
     assert_eq!(faults_of("[metric]"), [r#"1:2: unknown table "metric"; did you mean [metrics]?"#]);
     assert_eq!(faults_of("topic = \"x\""), [r#"1:1: unknown key "topic" outside any table; it belongs in [source]"#]);
 }
