@@ -145,10 +145,10 @@ impl Cli {
             Command::Train(command) => command.run().await,
             Command::Score(command) => command.run().await,
             Command::Models(command) => command.run().await,
-            Command::Produce(command) => Box::pin(command.run()).await,
+            Command::Produce(command) => command.run().await,
             Command::Draw(command) => command.run().await,
             Command::Health(command) => command.run().await,
-            Command::Infer(command) => Box::pin(command.run()).await,
+            Command::Infer(command) => command.run().await,
             #[cfg(feature = "embedded")]
             Command::Broker(command) => command.run().await,
         };

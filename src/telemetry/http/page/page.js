@@ -290,7 +290,7 @@ function show_tiles() {
   say($('memory'), bytes(memory.used_bytes));
   say($('memory-more'), `of ${bytes(memory.limit_bytes)}; most so far ${bytes(memory.peak_bytes)}`);
   const extra = [[totals.filtered, 'filtered'], [totals.gap_offsets, 'gone before they were read'], [totals.fences, 'fences'], [totals.retries, 'retries']];
-  say($('foot'), [`Of ${clock.format(status.now_ms)}`, ...extra.filter(([n]) => n).map(([n, what]) => `${count(n)} ${what}`)].join(' · '));
+  say($('foot'), [`As of ${clock.format(status.now_ms)}`, ...extra.filter(([n]) => n).map(([n, what]) => `${count(n)} ${what}`)].join(' · '));
 }
 
 function show_charts() {
@@ -324,15 +324,17 @@ function show_model() {
   if (!model?.metrics.length) $('model-metrics').replaceChildren();
   say($('model-next'), model?.next ?? '');
   $('model-next').hidden = $('model-next').previousElementSibling.hidden = !model?.next;
-  const sum = Object.values(steps).reduce((all, step) => all + step.seconds, 0);
+  // To fetch is mostly to wait for records: beside it nothing else would be seen.
+  const works = ([name]) => name !== 'fetch';
+  const sum = Object.entries(steps).filter(works).reduce((all, [, step]) => all + step.seconds, 0);
   const order = ([name]) => (STEPS.includes(name) ? STEPS.indexOf(name) : STEPS.length);
   const taken = Object.entries(steps).sort((a, b) => order(a) - order(b)).map(([name, { seconds }]) => ({ name, seconds, sum }));
   $('steps-part').hidden = taken.length === 0;
   list($('steps'), taken, (step) => step.name, (step) => {
     const { node, cells } = row(['', '', 'n']);
     const bar = meter(0);
-    say(cells[0], step.name);
-    cells[1].append(bar.node);
+    say(cells[0], works([step.name]) ? step.name : `${step.name}, with waiting`);
+    if (works([step.name])) cells[1].append(bar.node);
     return { node, update: (now) => { bar.to(now.sum > 0 ? now.seconds / now.sum : 0); say(cells[2], span(now.seconds)); } };
   }, '');
 }
@@ -354,7 +356,7 @@ function show_newest() {
     cells[1].append(place(record));
     say(cells[2], record.prediction);
     cells[3].append(meter(record.confidence).node, record.confidence.toFixed(3));
-    cells[4].append(...record.fields.map(([name, value]) => el('span', 'field', el('b', '', `${name} `), value)));
+    cells[4].append(...record.fields.map(([name, value]) => el('span', 'field', el('b', '', `${name} `), value || '–')));
     if (!first && !state.seen.has(key(record))) node.className = 'fresh';
     return { node };
   }, 'No record is in the lake yet.');
