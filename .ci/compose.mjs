@@ -53,6 +53,12 @@ for (const [name, service] of services) {
         if (/PASSWORD|SECRET|TOKEN/.test(key) && !/^\$\{\w+:\?/.test(value)) fault(`${key} has a value of its own`);
 }
 
+// Grafana finds its dashboards where they are mounted.
+const provisioned = fs.readFileSync(path.join(root, "deploy/grafana/provisioning/dashboards/alluvium.yaml"), "utf8");
+const mounted = compose.services.grafana.volumes.map((volume) => volume.split(":")[1]);
+for (const { options } of yaml.parse(provisioned).providers)
+    if (!mounted.includes(options.path)) faults.push(`grafana: dashboards are looked for in ${options.path}, which nothing is mounted at`);
+
 faults.forEach((fault) => console.error(`compose.yaml: ${fault}`));
 console.log(`compose.yaml: ${services.length} services, ${faults.length} faults`);
 process.exit(faults.length ? 1 : 0);

@@ -166,6 +166,7 @@ pub async fn run(lane: &Lane, partition: Arc<Partition>) -> Result<(), LaneError
             () = lane.stop.cancelled() => return Ok(()),
             mark = open(lane, &partition) => mark?,
         };
+        lane.status.carries();
         let batches = lane.read_ahead(partition.clone(), mark.position);
         match carry(lane, mark, batches).await? {
             Carried::ToTheEnd => return Ok(()),

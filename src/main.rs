@@ -16,5 +16,5 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let _logs = telemetry::init_logging(&cli.log.filter, cli.log.format);
-    cli.run().await
+    Box::pin(cli.run()).await
 }

@@ -71,8 +71,11 @@ impl Cause {
     pub(super) fn connection(text: impl Into<String>) -> Self {
         let text = text.into();
         let mut cause = match text.as_str() {
-            told if told.contains("Sasl") || told.contains("SASL") => {
-                Self::person(text, "check the user name, the password and the SASL mechanism")
+            // Of a connection that rskafka made by itself. The next that is made here asks anew for password or token, and
+            // tells a refusal in full.
+            told if told.contains("Sasl") => {
+                let remedy = "check the user name, the password and the SASL mechanism";
+                Self::new(BrokerErrorKind::Transient, text, remedy)
             }
             told if told.contains("invalid peer certificate") => Self::person(text, "check the broker's certificate"),
             told if told.contains("invalid socket address") || told.contains("invalid port value") => {

@@ -12,7 +12,7 @@ use rskafka::{
 };
 use tokio::{
     sync::Mutex,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{
@@ -173,6 +173,7 @@ where
 }
 
 async fn connect(broker: &str, security: &Security, limit: Duration) -> Result<Client, Cause> {
+    let deadline = Instant::now() + limit;
     if security.is_any() {
         // What rskafka says of a refusal is what three libraries below it say; ours says what to do.
         within(limit, Box::pin(Wire::connect(broker, security))).await?;
@@ -189,15 +190,15 @@ async fn connect(broker: &str, security: &Security, limit: Duration) -> Result<C
         builder = builder.sasl_config(sasl);
     }
     match within(limit, Box::pin(builder.build())).await {
-        Err(cause) if cause.connection_lost => Err(told_better(cause, broker, security).await),
+        Err(cause) if cause.connection_lost => Err(told_better(cause, broker, security, deadline).await),
         outcome => outcome.map_err(|cause| cause.of_broker(broker)),
     }
 }
 
 /// What a broker ends without a word, as an error that says why if it can be found out.
-async fn told_better(cause: Cause, broker: &str, security: &Security) -> Cause {
-    let told = Box::pin(security::why_ended(broker, security)).await;
-    told.unwrap_or_else(|| cause.of_broker(broker))
+async fn told_better(cause: Cause, broker: &str, security: &Security, deadline: Instant) -> Cause {
+    let told = timeout_at(deadline, Box::pin(security::why_ended(broker, security))).await;
+    told.ok().flatten().unwrap_or_else(|| cause.of_broker(broker))
 }
 
 /// Waits for an answer, but not for ever.

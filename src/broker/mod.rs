@@ -17,7 +17,7 @@ mod wire;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
 
 #[cfg(feature = "embedded")]
 pub use self::embedded::{EmbeddedBroker, EmbeddedStorage};
@@ -103,7 +103,9 @@ impl Broker {
         let security = Security::open(security).map_err(told)?;
         security.warn_if_readable(brokers);
         let link = Link::new(brokers, security, limits);
-        link.reach().await.map_err(told)?;
+        // Boxed for the same reason as the calls that `link::within` waits for.
+        let reached: BoxFuture<'_, _> = Box::pin(link.reach());
+        reached.await.map_err(told)?;
         Ok(Self { link: Arc::new(link) })
     }
 

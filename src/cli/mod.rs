@@ -147,8 +147,8 @@ impl Cli {
             Command::Models(command) => command.run().await,
             Command::Produce(command) => command.run().await,
             Command::Draw(command) => command.run().await,
-            Command::Infer(command) => command.run().await,
             Command::Health(command) => command.run().await,
+            Command::Infer(command) => command.run().await,
             #[cfg(feature = "embedded")]
             Command::Broker(command) => command.run().await,
         };

@@ -49,16 +49,13 @@ fn sasl(table: &mut Section<'_, '_>) -> Option<SaslSettings> {
         if table.has(&keys::TOKEN_COMMAND) { table.list(&keys::TOKEN_COMMAND, ' ', word) } else { Some(vec![]) };
     let (user, password, password_file) = (user?, password?, password_file?);
     let (token_file, command) = (token_file?, command?);
-    match mechanism? {
-        Some(mechanism) => {
-            without(table, &[&keys::TOKEN_FILE, &keys::TOKEN_COMMAND], "is for mechanism = \"oauthbearer\"")?;
-            login(table, mechanism, user, password, password_file)
-        }
-        None => {
-            let of_users = [&keys::SASL_USER, &keys::SASL_PASSWORD, &keys::SASL_PASSWORD_FILE];
-            without(table, &of_users, "is for all mechanisms but \"oauthbearer\", whose token says who we are")?;
-            token(table, token_file, command)
-        }
+    if let Some(mechanism) = mechanism? {
+        without(table, &[&keys::TOKEN_FILE, &keys::TOKEN_COMMAND], "is for mechanism = \"oauthbearer\"")?;
+        login(table, mechanism, user, password, password_file)
+    } else {
+        let of_users = [&keys::SASL_USER, &keys::SASL_PASSWORD, &keys::SASL_PASSWORD_FILE];
+        without(table, &of_users, "is for all mechanisms but \"oauthbearer\", whose token says who we are")?;
+        token(table, token_file, command)
     }
 }
 

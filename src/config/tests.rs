@@ -209,6 +209,32 @@ fn what_is_wrong_with_a_login_is_told_and_its_secrets_are_not() {
     assert_eq!(faults_of("[sasl]\nuser = \"me\""), ["1:2: unknown table \"sasl\"; did you mean [source.sasl]?"]);
 }
 
+fn field(name: &str, kind: FieldKind, nullable: bool, path: &[&str]) -> Field {
+    Field { name: name.into(), kind, nullable, path: path.iter().map(ToString::to_string).collect() }
+}
+
+/// What the full file says of outlets.
+fn full_outlets() -> OutletSettings {
+    let seconds = Duration::from_secs;
+    let label = [field("label", FieldKind::String, true, &[])];
+    let condition = Condition::parse("label = 'x' or confidence > 0.5", Known { fields: &label }).unwrap();
+    OutletSettings {
+        results: Some(ResultsSettings {
+            topic: TopicName::new("alerts"),
+            format: ResultFormat::Avro,
+            condition: Some(condition),
+        }),
+        rejected: Some(RejectedSettings { topic: TopicName::new("{topic}.rejected") }),
+        postgres: Some(PostgresSettings {
+            url: Secret::new("postgres://u:p@h/d"),
+            table: TableName::new("s.{dataset}").unwrap(),
+            ca: Some("ca.pem".into()),
+            connect_timeout: seconds(1),
+            answer_timeout: seconds(2),
+        }),
+    }
+}
+
 #[test]
 fn every_key_reaches_its_setting() {
     for key in KEYS {
@@ -224,14 +250,6 @@ fn every_key_reaches_its_setting() {
         );
     }
     let seconds = Duration::from_secs;
-    let field = |name: &str, kind, nullable, path: &[&str]| Field {
-        name: name.into(),
-        kind,
-        nullable,
-        path: path.iter().map(ToString::to_string).collect(),
-    };
-    let label = [field("label", FieldKind::String, true, &[])];
-    let condition = Condition::parse("label = 'x' or confidence > 0.5", Known { fields: &label }).unwrap();
     let wanted = Settings {
         source: SourceSettings {
             brokers: vec!["one:9092".into(), "[::1]:9093".into()],
@@ -293,21 +311,7 @@ fn every_key_reaches_its_setting() {
             cpu_threads: 4,
         },
         rejects: Some(RejectLimit { above: Percentage(1_250), window: seconds(120), records_min: 500 }),
-        outlets: OutletSettings {
-            results: Some(ResultsSettings {
-                topic: TopicName::new("alerts"),
-                format: ResultFormat::Avro,
-                condition: Some(condition),
-            }),
-            rejected: Some(RejectedSettings { topic: TopicName::new("{topic}.rejected") }),
-            postgres: Some(PostgresSettings {
-                url: Secret::new("postgres://u:p@h/d"),
-                table: TableName::new("s.{dataset}").unwrap(),
-                ca: Some("ca.pem".into()),
-                connect_timeout: seconds(1),
-                answer_timeout: seconds(2),
-            }),
-        },
+        outlets: full_outlets(),
         http: HttpSettings {
             listen: Listen::At(([127, 0, 0, 1], 9200).into()),
             token: Some(TokenFrom::File("token".into())),
@@ -451,7 +455,7 @@ fn unknown_keys_and_tables_are_told_with_what_may_be_meant() {
         [r#"4:1: unknown key "memory" in [source]; it belongs in [limits]"#]
     );
     assert_eq!(faults_of_line("[lake]", "xyz = 1"), [r#"4:1: unknown key "xyz" in [lake]"#]);
-    assert_eq!(faults_of("[source.tls]\nca = 1"), [r#"1:9: unknown table "tls" in [source]"#]);
+    assert_eq!(faults_of("[source.kerberos]\nca = 1"), [r#"1:9: unknown table "kerberos" in [source]"#]);
     assert_eq!(faults_of("[lke]"), [r#"1:2: unknown table "lke"; did you mean [lake]?"#]);
     assert_eq!(faults_of("topic = \"x\""), [r#"1:1: unknown key "topic" outside any table; it belongs in [source]"#]);
 }

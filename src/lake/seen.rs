@@ -15,6 +15,10 @@ use crate::record::{Reason, Record, Scores};
 
 /// How sure a model may be of a class, by these bounds and beyond.
 pub const CONFIDENCE_BOUNDS: [f64; 8] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0];
+/// The same bounds, as a scorer has its probabilities.
+const BOUNDS: [f32; CONFIDENCE_BOUNDS.len()] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0];
+/// Rows that are judged at once.
+const JUDGED: usize = 512;
 /// Rows that are kept of a batch.
 const ROWS_KEPT: usize = 3;
 /// Of these no more than so many fields, and no more of a value.
@@ -69,12 +73,16 @@ impl Sure {
         self.buckets.iter().sum()
     }
 
-    fn add(&mut self, confidence: f32) {
-        let confidence = f64::from(confidence);
-        let bucket = CONFIDENCE_BOUNDS.iter().filter(|&&bound| bound < confidence).count();
-        self.buckets.get_mut(bucket).into_iter().for_each(|count| *count += 1);
-        self.sum += confidence;
+    fn add(&mut self, confidence: f32, bucket: u8) {
+        if let Some(count) = self.buckets.get_mut(usize::from(bucket)) {
+            *count += 1;
+        }
+        self.sum += f64::from(confidence);
     }
+}
+
+fn bucket(confidence: f32) -> u8 {
+    BOUNDS.iter().map(|&bound| u8::from(bound < confidence)).sum()
 }
 
 impl std::ops::AddAssign for Sure {
@@ -98,9 +106,14 @@ impl Seen {
         if self.classes.len() < scores.probabilities.len() {
             self.classes.resize(scores.probabilities.len(), Sure::default());
         }
-        for (class, confidence) in scores.class.iter().zip(&scores.confidence) {
-            if let Some(sure) = self.classes.get_mut(usize::from(*class)) {
-                sure.add(*confidence);
+        let mut buckets = [0; JUDGED];
+        for (classes, confidences) in scores.class.chunks(JUDGED).zip(scores.confidence.chunks(JUDGED)) {
+            // By itself, so that the processor compares many at once.
+            buckets.iter_mut().zip(confidences).for_each(|(place, confidence)| *place = bucket(*confidence));
+            for ((class, confidence), bucket) in classes.iter().zip(confidences).zip(buckets) {
+                if let Some(sure) = self.classes.get_mut(usize::from(*class)) {
+                    sure.add(*confidence, bucket);
+                }
             }
         }
     }
@@ -171,12 +184,16 @@ mod tests {
 
     #[test]
     fn a_confidence_counts_where_its_bound_says_and_the_sum_follows() {
-        let mut sure = Sure::default();
-        for confidence in [0.2, 0.5, 0.95, 0.96, 1.0] {
-            sure.add(confidence);
-        }
-        assert_eq!(sure.buckets, [2, 0, 0, 0, 0, 1, 1, 1, 0]);
-        assert!((sure.sum - 3.61).abs() < 1e-6 && sure.rows() == 5);
+        let confidence = [0.2, 0.5, 0.95, 0.96, 1.0].repeat(JUDGED);
+        let class = [0, 1, 0, 1, 1].repeat(JUDGED);
+        let mut seen = Seen::default();
+        seen.judge(&Scores { class, confidence, probabilities: vec![vec![]; 2] });
+        let times = JUDGED as u64;
+        assert_eq!(seen.classes[0].buckets, [1, 0, 0, 0, 0, 1, 0, 0, 0].map(|rows| rows * times));
+        assert_eq!(seen.classes[1].buckets, [1, 0, 0, 0, 0, 0, 1, 1, 0].map(|rows| rows * times));
+        let sums = [1.15, 2.46].map(|sum| sum * f64::from(u32::try_from(JUDGED).unwrap()));
+        assert!(seen.classes.iter().zip(sums).all(|(sure, sum)| (sure.sum - sum).abs() < 1e-3), "{seen:?}");
+        assert!(BOUNDS.iter().zip(CONFIDENCE_BOUNDS).all(|(narrow, wide)| (f64::from(*narrow) - wide).abs() < 1e-7));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Status {
     end: AtomicI64,
     fences: AtomicU64,
     opened: AtomicU64,
+    /// How often it has begun to read.
+    carried: AtomicU64,
     standing: Mutex<Standing>,
     times: Mutex<Times>,
     /// Of the rejects lately, as the bits of a float; nought while nothing has been read.
@@ -112,8 +114,6 @@ impl Status {
     pub(super) fn opened(&self, position: i64, end: i64, newest_ms: Option<i64>) {
         if self.opened.fetch_add(1, Relaxed) == 0 {
             self.began.store(position, Relaxed);
-        } else {
-            metrics::counter!("alluvium_lane_restarts_total").increment(1);
         }
         *lock(&self.times) = Times { newest_ms, in_hand_ms: None };
         self.stands(Standing::Running);
@@ -126,6 +126,13 @@ impl Status {
     pub(super) fn reached(&self, offset: i64) {
         self.reached.store(offset, Relaxed);
         self.end.fetch_max(offset, Relaxed);
+    }
+
+    /// The lane reads on from its place in the ledger.
+    pub(super) fn carries(&self) {
+        if self.carried.fetch_add(1, Relaxed) > 0 {
+            metrics::counter!("alluvium_lane_restarts_total").increment(1);
+        }
     }
 
     /// Where the partition ends, by the answer to a fetch.

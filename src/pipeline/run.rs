@@ -30,7 +30,7 @@ use super::{
 use crate::{
     broker::{BrokerError, GroupSettings, Member, Revocation, Start, Turn},
     lake::Origin,
-    lane::{Lane, Status},
+    lane::{Lane, Standing, Status},
     outlet::OutletTally,
 };
 
@@ -319,7 +319,12 @@ impl<'p> Run<'p> {
         let (task, failure) = match ended {
             Ok((task, outcome)) => (task, outcome.err()),
             Err(cut) if cut.is_cancelled() => (cut.id(), None),
-            Err(panic) => (panic.id(), Some(format!("a lane ended abnormally: {panic}"))),
+            Err(panic) => {
+                let told = format!("a lane ended abnormally: {panic}");
+                let mut lanes = self.pipeline.lanes();
+                lanes.get(panic.id()).into_iter().for_each(|held| held.status.stands(Standing::Stopped(told.clone())));
+                (panic.id(), Some(told))
+            }
         };
         self.failures.extend(failure);
         if let Some(group) = group {

@@ -35,6 +35,7 @@ impl Drop for Logs {
 }
 
 /// Sends log lines to stderr. A filter that can't be read is said, and the default is used.
+#[must_use = "logging ends with it"]
 pub fn init_logging(filter: &str, format: LogFormat) -> Logs {
     let filter = EnvFilter::try_new(directives(filter)).unwrap_or_else(|error| {
         eprintln!("warning: --log {filter}: {error}; logging at info");

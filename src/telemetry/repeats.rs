@@ -203,7 +203,7 @@ mod tests {
     fn kind(message: &str) -> Kind {
         // Any place will do.
         let place = tracing::error_span!("a place").metadata().map(Metadata::callsite);
-        Kind { place: place.unwrap_or_else(|| tracing::callsite::Identifier(&NOWHERE)), message: message.into() }
+        Kind { place: place.unwrap_or(callsite::Identifier(&NOWHERE)), message: message.into() }
     }
 
     struct Nowhere;
@@ -263,7 +263,7 @@ mod tests {
     async fn what_is_held_back_is_told_without_another_line_and_at_the_end() {
         let (repeats, written, _guard) = logging();
         let teller = tokio::spawn(tell_from_time_to_time(Arc::downgrade(&repeats)));
-        let some = || (0..ALIKE_MAX + 1).for_each(|_| tracing::debug!("again"));
+        let some = || (0..=ALIKE_MAX).for_each(|_| tracing::debug!("again"));
         some();
         tokio::time::sleep(ALIKE_PERIOD * 2).await;
         assert_eq!(written.lines().last().unwrap(), "DEBUG … and 1 more like this: again");

@@ -84,21 +84,22 @@ fn the_pipeline_files_of_the_readme_are_sound() {
 }
 
 #[test]
-fn the_snippets_of_the_formats_are_sound() {
+fn the_snippets_of_the_pages_are_sound() {
     let around = [
         ("[source]", "[source]\nbrokers = \"b:1\"\ntopic = \"t\"\n"),
         ("[[fields]]", "[[fields]]\nname = \"id\"\ntype = \"int64\"\n"),
         ("[model]", "[model]\npath = \"m\"\n"),
         ("[lake]", "[lake]\nurl = \"l\"\ndataset = \"d\"\n"),
     ];
-    let page = text("docs/formats.md");
-    let blocks: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let pages = [text("docs/formats.md"), text("docs/security.md")];
+    let blocks = pages.iter().flat_map(|page| page.split("```toml\n").skip(1));
+    let blocks: Vec<&str> = blocks.filter_map(|rest| rest.split("```").next()).collect();
     for block in &blocks {
         let missing = around.iter().filter(|(table, _)| !block.contains(table)).map(|(_, text)| *text);
         let whole = missing.chain([*block]).collect::<String>();
-        config::parse(&whole, |_| None).unwrap_or_else(|faults| panic!("{faults:?}\n{whole}"));
+        config::parse(&whole, |_| Some("x".into())).unwrap_or_else(|faults| panic!("{faults:?}\n{whole}"));
     }
-    assert!(blocks.len() > 5, "the page shows its formats");
+    assert!(blocks.len() > 5, "the pages show their formats");
 }
 
 #[test]
@@ -179,8 +180,11 @@ fn every_file_that_a_document_links_to_is_there() {
         "docs/runbook.md",
         "docs/formats.md",
         "docs/outlets.md",
+        "docs/containers.md",
+        "SECURITY.md",
         "docs/page.md",
         "docs/metrics.md",
+        "docs/security.md",
     ] {
         for link in text(document).split("](").skip(1).filter_map(|rest| rest.split_once(')')) {
             let path = link.0.split('#').next().unwrap_or_default();

@@ -1,6 +1,8 @@
 //! Whole journeys: real brokers, real stores, the real binary.
 
 #![cfg(feature = "embedded")]
+// A journey is one future; laying it out goes deeper than the compiler's default.
+#![recursion_limit = "256"]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it fails")]
 
 mod broker;

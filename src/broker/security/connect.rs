@@ -39,16 +39,22 @@ async fn greeted_by_tls(address: &str, stream: TcpStream, tls: &Tls) -> Result<L
     let (asked, shaken) = tls.shake_hands(address, stream).await;
     let stream = match shaken {
         Ok(stream) => stream,
-        Err(error) => match refusal::of_handshake(&error, &asked, address) {
-            Some(cause) => return Err(cause),
-            None => {
-                let ended = Cause::connection(format!("in the TLS handshake: {error}")).of_broker(address);
-                return Err(diagnose::wants_no_tls(address).await.unwrap_or(ended));
-            }
-        },
+        Err(error) => {
+            let told = refusal::of_handshake(&error, &asked, address);
+            return Err(match told {
+                Some(cause) => cause,
+                None => ended(address, &error).await,
+            });
+        }
     };
     // Whether a broker takes our certificate is told after the handshake.
     greet(stream).await.map_err(|error| refusal::of_first_answer(error, &asked, address))
+}
+
+/// A handshake that ended without a word.
+async fn ended(address: &str, error: &std::io::Error) -> Cause {
+    let told = Cause::connection(format!("in the TLS handshake: {error}")).of_broker(address);
+    diagnose::wants_no_tls(address).await.unwrap_or(told)
 }
 
 pub(super) async fn tcp(address: &str) -> Result<TcpStream, Cause> {

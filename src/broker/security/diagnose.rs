@@ -38,11 +38,11 @@ pub(super) async fn wants_no_tls(address: &str) -> Option<Cause> {
 
 /// A connection was ended without a word, before or at the first question.
 pub(in crate::broker) async fn why_ended(address: &str, security: &Security) -> Option<Cause> {
-    match security.is_any() {
-        // Whatever else was wrong has been told by the connection that was tried before.
-        true if security.sasl.is_some() => None,
-        true => wants_login(address, security).await,
-        false => match wants_login(address, security).await {
+    // Whatever else is wrong with TLS or a login has been told by the connection that was tried before.
+    match security {
+        Security { sasl: Some(_), .. } => None,
+        Security { tls: Some(_), .. } => wants_login(address, security).await,
+        _ => match wants_login(address, security).await {
             None => wants_tls(address).await,
             login => login,
         },

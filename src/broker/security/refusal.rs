@@ -144,7 +144,7 @@ fn words(alert: AlertDescription) -> String {
     let name = format!("{alert:?}");
     let mut words = String::with_capacity(name.len() + 4);
     for (at, c) in name.char_indices() {
-        let inside = at > 0 && c.is_ascii_uppercase() && !words.ends_with(|c: char| c == 'C');
+        let inside = at > 0 && c.is_ascii_uppercase() && !words.ends_with('C');
         words.push_str(if inside { " " } else { "" });
         words.push(c);
     }

@@ -81,15 +81,15 @@ impl Tokens {
     }
 }
 
-/// The first line and only line of a file.
+/// A file, without the line break at its end.
 pub(super) async fn password_of(path: &Path) -> Result<Secret, Cause> {
     let remedy = "let `password_file` name a file that holds the password and nothing else";
     let text = read(path).await.map_err(|why| Cause::person(format!("{}: {why}", path.display()), remedy))?;
     let password = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
-    match password.is_empty() {
-        false => Ok(Secret::new(password)),
-        true => Err(Cause::person(format!("{}: there is no password in it", path.display()), remedy)),
+    if password.is_empty() {
+        return Err(Cause::person(format!("{}: there is no password in it", path.display()), remedy));
     }
+    Ok(Secret::new(password))
 }
 
 async fn token_of(path: &Path) -> Result<Secret, Cause> {

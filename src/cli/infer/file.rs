@@ -198,7 +198,9 @@ pub(super) fn security(security: &SecurityArgs) -> String {
         text.push_str("\n[source.tls]\n");
         let files = [("ca", &security.tls_ca), ("cert", &security.tls_cert), ("key", &security.tls_key)];
         for (key, file) in files {
-            file.iter().for_each(|file| push_key(&mut text, key, path(file)));
+            if let Some(file) = file {
+                push_key(&mut text, key, path(file));
+            }
         }
     }
     if let Some(mechanism) = security.sasl.and_then(|sasl| sasl.to_possible_value()) {
@@ -206,9 +208,11 @@ pub(super) fn security(security: &SecurityArgs) -> String {
         push_key(&mut text, "mechanism", mechanism.get_name());
         if let Some(user) = &security.user {
             push_key(&mut text, "user", user.as_str());
-            push_key(&mut text, "password", format!("${{{PASSWORD}}}"));
+            let _ = writeln!(text, "password = \"${{{PASSWORD}}}\"");
         }
-        security.token_file.iter().for_each(|file| push_key(&mut text, "token_file", path(file)));
+        if let Some(file) = &security.token_file {
+            push_key(&mut text, "token_file", path(file));
+        }
     }
     text
 }

@@ -1,6 +1,7 @@
 //! The terminal, taken for a while and given back as it was.
 
 use std::{
+    fmt::Write as _,
     io::{self, IsTerminal, Read, Write},
     thread,
 };
@@ -53,9 +54,11 @@ impl Screen {
     }
 
     pub(super) fn show(&mut self, lines: &[String]) -> io::Result<()> {
-        let shown: String =
-            lines.iter().enumerate().map(|(i, line)| format!("\x1b[{};1H{line}\x1b[K", i + 1)).collect();
-        self.write(&format!("{shown}\x1b[J"))
+        let mut shown = String::new();
+        for (i, line) in lines.iter().enumerate() {
+            let _infallible = write!(shown, "\x1b[{};1H{line}\x1b[K", i + 1);
+        }
+        self.write(&(shown + "\x1b[J"))
     }
 
     #[expect(clippy::unused_self, reason = "only who has the screen may write on it")]

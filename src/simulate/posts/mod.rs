@@ -82,6 +82,36 @@ impl Sentiment {
     }
 }
 
+/// What each user was like lately, with dice of their own.
+#[derive(Clone, Debug)]
+struct Moods {
+    of: Vec<f32>,
+    dice: Dice,
+}
+
+impl Moods {
+    fn new(seed: u64, partition: i32) -> Self {
+        let mut dice = dice_for(seed, partition, Purpose::Moods);
+        Self { of: (0..USERS).map(|_| dice.random_range(-1.0..1.0)).collect(), dice }
+    }
+
+    /// Of a few users the one whom such a post suits best; it shows in the mood.
+    fn writer(&mut self, first: usize, mood: f32) -> usize {
+        let distance = |moods: &[f32], user: usize| moods.get(user).map_or(f32::MAX, |of| (of - mood).abs());
+        let mut writer = first;
+        for _ in 1..WRITERS {
+            let other = skewed(&mut self.dice, USERS);
+            if distance(&self.of, other) < distance(&self.of, writer) {
+                writer = other;
+            }
+        }
+        if let Some(of) = self.of.get_mut(writer) {
+            *of += MOOD_SWING * (mood - *of);
+        }
+        writer
+    }
+}
+
 /// The endless stream of one partition.
 #[derive(Clone, Debug)]
 pub struct Posts {
@@ -89,9 +119,7 @@ pub struct Posts {
     first_user: u64,
     dice: Dice,
     clock: Clock,
-    /// Of each user, with dice of their own.
-    moods: Vec<f32>,
-    moods_dice: Dice,
+    moods: Box<Moods>,
     /// The post in the making.
     text: String,
 }
@@ -100,10 +128,9 @@ impl Posts {
     #[must_use]
     pub fn new(seed: u64, partition: i32) -> Self {
         let first_user = u64::from(partition.unsigned_abs()) * USERS as u64;
-        let mut moods_dice = dice_for(seed, partition, Purpose::Moods);
-        let moods = (0..USERS).map(|_| moods_dice.random_range(-1.0..1.0)).collect();
+        let moods = Box::new(Moods::new(seed, partition));
         let (dice, clock, text) = (dice(seed, partition), Clock::new(), String::new());
-        Self { id: 0, first_user, dice, clock, moods, moods_dice, text }
+        Self { id: 0, first_user, dice, clock, moods, text }
     }
 
     #[must_use]
@@ -122,7 +149,7 @@ impl Posts {
         self.clock.advance(&mut self.dice, gap_ms);
         let drawn = skewed(&mut self.dice, USERS);
         let written = SENTIMENTS[weighted(&mut self.dice, &SHARES)];
-        let user = self.writer(drawn, written.mood());
+        let user = self.moods.writer(drawn, written.mood());
         self.write(written);
         let misread = self.dice.random_bool(MISREAD_SHARE);
         let marked = if misread { pick(&mut self.dice, &SENTIMENTS) } else { written };
@@ -133,22 +160,6 @@ impl Posts {
         row.text("text", &self.text);
         row.truth("sentiment", marked.name());
         self.id += 1;
-    }
-
-    /// Of a few users the one whom such a post suits best; it shows in the mood.
-    fn writer(&mut self, first: usize, mood: f32) -> usize {
-        let distance = |moods: &[f32], user: usize| moods.get(user).map_or(f32::MAX, |of| (of - mood).abs());
-        let mut writer = first;
-        for _ in 1..WRITERS {
-            let other = skewed(&mut self.moods_dice, USERS);
-            if distance(&self.moods, other) < distance(&self.moods, writer) {
-                writer = other;
-            }
-        }
-        if let Some(of) = self.moods.get_mut(writer) {
-            *of += MOOD_SWING * (mood - *of);
-        }
-        writer
     }
 
     fn write(&mut self, sentiment: Sentiment) {

@@ -117,7 +117,8 @@ impl Kafka {
             ports.iter().zip(settings).map(|((port, _), settings)| Node { port: *port, settings, keeper: None });
         let mut this = Self { nodes: nodes.collect(), folder };
         (0..this.nodes.len()).for_each(|node| this.restart(node));
-        this.wait_until_ready().await;
+        // Boxed, as the futures of what it asks are nested so deep that the compiler refuses to lay out what holds them.
+        Box::pin(this.wait_until_ready()).await;
         Some(this)
     }
 
