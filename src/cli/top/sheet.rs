@@ -40,9 +40,10 @@ pub(super) fn page(told: Option<&Told>, trouble: Option<&str>, url: &str, width:
     if let Some(told) = told {
         lines.extend(head(told, width));
         let mut middle = middle(&told.status, width);
-        middle.truncate(height.saturating_sub(lines.len() + PARTITIONS_SHOWN_MIN + 3));
+        middle.truncate(height.saturating_sub(lines.len() + PARTITIONS_SHOWN_MIN + 4));
         lines.extend(middle);
-        let left = height.saturating_sub(lines.len() + 3);
+        // Beside them stand an empty line, the heads, how many more there are, and the way out.
+        let left = height.saturating_sub(lines.len() + 4);
         lines.extend(partitions(&told.status, left, width));
     }
     lines.truncate(height.saturating_sub(1));
