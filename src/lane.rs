@@ -6,6 +6,7 @@
 mod change;
 mod cpu;
 mod fetch;
+mod journal;
 mod memory;
 pub mod place;
 mod rejects;
@@ -29,20 +30,22 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     cpu::{Cpu, Cut},
     fetch::{FetchSettings, Fetched},
+    journal::{DATASETS_TOLD_MAX, Journal, OTHER_DATASETS},
     memory::{Memory, Share},
     rejects::{Excess, Percentage, RejectLimit},
     schemas::Writers,
-    status::{Status, Tally},
+    status::{Standing, Status, Tally, Times},
     works::Works,
 };
 use self::{place::Extent, rejects::Watch, works::Work};
 use crate::{
     broker::{BrokerError, BrokerErrorKind, Partition, Start},
     decode::{DecodeError, Schemas},
-    lake::{Claim, Fingerprint, LakeError, Ledger, Outcome, Roll, Segment},
+    lake::{Claim, FileKind, Fingerprint, LakeError, Ledger, Outcome, Roll, Seen, Segment},
     model::ModelError,
     offset::OffsetRange,
     registry::RegistryError,
+    telemetry::meter::Step,
 };
 
 /// A lane that is opened again sweeps no sooner after the last time.
@@ -83,6 +86,8 @@ pub struct Lane {
     pub stop: CancellationToken,
     pub share: Share,
     pub status: Arc<Status>,
+    /// What this lane and all others of the run tell.
+    pub journal: Arc<Journal>,
     /// When stale staging was last swept: that needs a listing, which is not made whenever the lane is opened again.
     pub swept: Mutex<Option<Instant>>,
 }
@@ -138,6 +143,20 @@ impl LaneError {
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Lake(error) if error.is_refusal())
     }
+
+    /// Who was in the way, as a label: the list is closed.
+    #[must_use]
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Broker(_) | Self::ReaderGone | Self::Silent { .. } => "broker",
+            Self::Lake(error) if error.is_refusal() => "credentials",
+            Self::Lake(_) => "store",
+            Self::Registry(_) => "registry",
+            Self::Decode(_) | Self::Model(_) | Self::Cut(_) => "program",
+            Self::Recreated { .. } | Self::OtherTopic { .. } => "topic",
+            Self::TooManyRejects(_) => "rejects",
+        }
+    }
 }
 
 /// Runs the lane from where the ledger stands until it is told to stop, or to `until`.
@@ -147,7 +166,8 @@ pub async fn run(lane: &Lane, partition: Arc<Partition>) -> Result<(), LaneError
             () = lane.stop.cancelled() => return Ok(()),
             mark = open(lane, &partition) => mark?,
         };
-        let batches = fetch::read_ahead(partition.clone(), mark.position, lane.fetch.clone());
+        lane.status.carries();
+        let batches = lane.read_ahead(partition.clone(), mark.position);
         match carry(lane, mark, batches).await? {
             Carried::ToTheEnd => return Ok(()),
             Carried::Fenced { at, by } => fenced(lane, at, &by),
@@ -169,7 +189,7 @@ async fn open(lane: &Lane, partition: &Partition) -> Result<Mark, LaneError> {
             *lane.swept() = Some(Instant::now());
         }
         let extent = Extent::of(partition).await?;
-        lane.status.opened(head.position, extent.latest);
+        lane.status.opened(head.position, extent.latest, head.seen().map(|seen| seen.timestamp_ms));
         head.newest.iter().for_each(|claim| change::found(lane, claim));
         place::same_topic_still(lane.ledger.id().generation, partition, &head, extent).await?;
         let goal = lane.until.unwrap_or(i64::MAX);
@@ -187,6 +207,7 @@ async fn claim_gap(lane: &Lane, range: OffsetRange, seen: Option<Fingerprint>) -
         Outcome::Won(claim) => {
             tracing::warn!(lane = %id, offsets = %range, "a gap: these offsets were deleted before they were read");
             metrics::counter!("alluvium_gap_offsets_total").increment(range.len());
+            lane.journal.tell("gap", &format!("{id}: offsets {range} were deleted before they were read"));
             lane.status.committed(&claim);
         }
         Outcome::Fenced { by } => fenced(lane, range.start, &by),
@@ -199,6 +220,7 @@ fn fenced(lane: &Lane, at: i64, by: &str) {
     tracing::warn!(lane = %lane.ledger.id(), offset = at, %by, "fenced: another writer has committed these offsets");
     metrics::counter!("alluvium_fences_total").increment(1);
     lane.status.fenced();
+    lane.journal.tell("fence", &format!("{}: at offset {at} {by} was first", lane.ledger.id()));
 }
 
 /// How far a lane has come: the next offset, and the record that was read last before it.
@@ -277,6 +299,7 @@ async fn fill(
     let old_at = Instant::now() + lane.roll.age_max;
     // Whatever is promoted from here on, one version scores the whole segment.
     let current = works.borrow_and_update().clone();
+    lane.status.begun(work.first_ms());
     let segment = Segment::new(lane.ledger.id().clone(), current.layout.clone(), mark.position);
     let mut segment = segment.after(mark.seen);
     loop {
@@ -287,7 +310,7 @@ async fn fill(
         };
         let before = segment.counts();
         (segment, *rest) = take_in(lane, current.clone(), segment, work, schemas).await?;
-        rejects.take(lane.ledger.id(), before, &segment)?;
+        rejects.take(lane.ledger.id(), &lane.status, before, &segment)?;
         lane.status.reached(segment.range().end);
         let full = segment.rows() >= lane.roll.rows_max || segment.memory() >= lane.roll.bytes_max;
         if full || rest.is_some() {
@@ -333,6 +356,15 @@ async fn next(
 }
 
 impl Lane {
+    fn read_ahead(
+        &self,
+        partition: Arc<Partition>,
+        position: i64,
+    ) -> impl Stream<Item = Result<Fetched, LaneError>> + use<> {
+        let (status, steps) = (self.status.clone(), self.journal.steps.clone());
+        fetch::read_ahead(partition, position, self.fetch.clone(), status, steps)
+    }
+
     fn is_to_sweep(&self) -> bool {
         self.swept().is_none_or(|swept| swept.elapsed() >= SWEEP_EVERY)
     }
@@ -373,8 +405,9 @@ async fn take_in(
 ) -> Result<(Segment, Option<Work>), LaneError> {
     let now_ms = chrono::Utc::now().timestamp_millis();
     let memory = work.take_memory();
+    let steps = lane.journal.steps.clone();
     let work = lane.cpu.run(move || {
-        let left = works.append(&mut segment, work, &schemas, now_ms)?;
+        let left = works.append(&mut segment, work, &schemas, now_ms, &steps)?;
         Ok::<_, LaneError>((segment, left))
     });
     let (segment, left) = work.await??;
@@ -382,24 +415,38 @@ async fn take_in(
     Ok((segment, left))
 }
 
-async fn commit(lane: &Lane, segment: Segment, reason: &Reason) -> Result<Outcome, LaneError> {
-    let finished = lane.cpu.run(move || segment.finish()).await??;
+async fn commit(lane: &Lane, mut segment: Segment, reason: &Reason) -> Result<Outcome, LaneError> {
+    let seen = segment.take_seen();
+    let steps = lane.journal.steps.clone();
+    let finished = lane.cpu.run(move || {
+        let began = std::time::Instant::now();
+        let finished = segment.finish();
+        steps.record(Step::Encode, began.elapsed());
+        finished
+    });
+    let finished = finished.await??;
     let outcome = lane.ledger.commit(finished).await?;
     lane.share.set(0);
     if let Outcome::Won(claim) = &outcome {
-        committed(lane, claim, reason);
+        committed(lane, claim, reason, seen);
     }
     Ok(outcome)
 }
 
-fn committed(lane: &Lane, claim: &Claim, reason: &Reason) {
+fn committed(lane: &Lane, claim: &Claim, reason: &Reason, seen: Seen) {
     tracing::debug!(lane = %lane.ledger.id(), offsets = %claim.range(), ?reason, files = claim.files.len(), "committed");
     metrics::counter!("alluvium_segments_total").increment(1);
     metrics::counter!("alluvium_records_total", "outcome" => "scored").increment(claim.counts.scored);
     metrics::counter!("alluvium_records_total", "outcome" => "rejected").increment(claim.counts.rejected);
     metrics::counter!("alluvium_records_total", "outcome" => "filtered").increment(claim.counts.filtered);
     metrics::counter!("alluvium_further_rows_total").increment(claim.counts.further_rows);
+    for (kind, folder) in [(FileKind::Scored, "scored"), (FileKind::Rejected, "rejected")] {
+        let files = claim.files.iter().filter(|file| file.kind == kind);
+        metrics::counter!("alluvium_written_bytes_total", "kind" => folder)
+            .increment(files.map(|file| file.bytes).sum());
+    }
     lane.status.committed(claim);
+    lane.journal.committed(lane.ledger.id(), claim, seen);
     change::committed(lane, claim);
 }
 

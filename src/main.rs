@@ -15,6 +15,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::init_logging(&cli.log.filter, cli.log.json);
+    let _logs = telemetry::init_logging(&cli.log.filter, cli.log.format);
     Box::pin(cli.run()).await
 }

@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicI32},
     time::Duration,
 };
@@ -20,11 +19,12 @@ use crate::{
     broker::{self, Broker, BrokerError, GroupSettings, GroupStatus, Member, TopicPartition},
     decode,
     lake::{self, LakeError, Ledger, Store},
-    lane::{Cpu, FetchSettings, LaneError, Limits, Memory, RejectLimit, Tally},
+    lane::{Cpu, FetchSettings, Journal, LaneError, Limits, Memory, RejectLimit, Tally},
     model::{self, ModelError},
     offset::{LaneId, OffsetRange},
     outlet::{Outlet, OutletError, OutletSettings, OutletTally},
     registry,
+    telemetry::http::HttpSettings,
 };
 
 pub mod doctor;
@@ -40,6 +40,7 @@ mod past;
 mod replay;
 mod run;
 mod sharing;
+mod status;
 mod supervise;
 #[cfg(test)]
 mod tests;
@@ -76,8 +77,8 @@ pub struct Settings {
     pub rejects: Option<RejectLimit>,
     /// Who else is told of what is in the lake.
     pub outlets: OutletSettings,
-    /// Where `/metrics` is served; nowhere by default.
-    pub metrics: Option<SocketAddr>,
+    /// Where the run is looked at. A pipeline itself serves nothing.
+    pub http: HttpSettings,
 }
 
 /// How long a run goes on.
@@ -107,6 +108,9 @@ pub struct Pipeline {
     stop: CancellationToken,
     lanes: Mutex<Lanes>,
     group: Mutex<Option<Arc<GroupStatus>>>,
+    /// What all lanes tell of, for people.
+    journal: Arc<Journal>,
+    started_ms: i64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -186,7 +190,9 @@ impl Pipeline {
         mode: Mode,
         stop: CancellationToken,
     ) -> Result<Self, PipelineError> {
-        let models = Arc::new(Models::load(&settings).await?);
+        let models = Models::load(&settings).await?;
+        let journal = Arc::new(Journal::new(models.classes().to_vec()));
+        let models = Arc::new(models.telling(journal.clone()));
         store.probe().await?;
         let broker = settings.source.connect(settings.broker).await?;
         let outlets = outlets::outlets(&settings, &store, &broker, &models)?;
@@ -201,6 +207,8 @@ impl Pipeline {
             writer: writer_name(),
             lanes: Mutex::default(),
             group: Mutex::default(),
+            journal,
+            started_ms: chrono::Utc::now().timestamp_millis(),
             settings,
             mode,
             broker,
@@ -268,7 +276,7 @@ impl Pipeline {
 
     fn ledger(&self, dataset: &Arc<str>, partition: i32) -> Ledger {
         let id = LaneId { dataset: dataset.clone(), generation: self.settings.lake.generation, partition };
-        Ledger::new(self.store.clone(), id, self.writer.clone())
+        Ledger::new(self.store.clone(), id, self.writer.clone()).timed(self.journal.steps.clone())
     }
 
     /// A stream that runs the champion changes over to the next one.

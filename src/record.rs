@@ -11,6 +11,7 @@ use arrow::record_batch::RecordBatch;
 use crate::offset::OffsetRange;
 
 pub mod avro;
+pub mod name;
 mod schema;
 
 pub use self::schema::{Import, Schema, SchemaKind};

@@ -15,6 +15,7 @@ use crate::{
         repair,
     },
     pipeline::{Flow, Settings},
+    record::name::visible,
     telemetry::progress::{self, bytes, count},
 };
 
@@ -80,7 +81,7 @@ impl Audit {
             if !self.json {
                 let heading = if self.dataset.is_none() { flows::heading(&settings, &flow) } else { String::new() };
                 let mended = outcome.repaired.as_ref().map(mended).unwrap_or_default();
-                print!("{heading}{mended}{}", render(&outcome.report));
+                print!("{heading}{}", visible(&format!("{mended}{}", render(&outcome.report))));
                 print!("{}", if heading.is_empty() { "" } else { "\n" });
             }
             datasets.push(outcome);

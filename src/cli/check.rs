@@ -21,6 +21,7 @@ use crate::{
     lake::{LakeSettings, Store},
     model::Model,
     pipeline::{Flow, Pipeline, Settings, Sharing},
+    record::name::visible,
     registry::{Registry, RegistrySettings},
     telemetry::{chain, progress::count},
 };
@@ -232,7 +233,7 @@ impl<'a> Report<'a> {
         let ok = answer.is_ok();
         let (Ok(detail) | Err(detail)) = answer;
         if !self.json {
-            writeln!(io::stdout(), "{:<4}  {check:<13}  {detail}", if ok { "ok" } else { "FAIL" })?;
+            writeln!(io::stdout(), "{:<4}  {check:<13}  {}", if ok { "ok" } else { "FAIL" }, visible(&detail))?;
         }
         self.ok &= ok;
         self.checks.push(Finding { check, ok, detail });

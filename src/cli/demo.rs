@@ -144,14 +144,31 @@ impl Demo {
     }
 
     fn query(&self, settings: &Settings) -> String {
-        let files = self.lake.join("scored/demo/**/*.parquet");
-        format!(
-            "duckdb -c \"SELECT prediction, count(*) AS records, round(avg(confidence), 3) AS confidence \
-             FROM read_parquet('{}') WHERE _generation = {} GROUP BY ALL ORDER BY ALL\"",
-            files.display(),
+        let files = pattern(&self.lake.display().to_string()) + "/scored/demo/**/*.parquet";
+        let sql = format!(
+            "SELECT prediction, count(*) AS records, round(avg(confidence), 3) AS confidence \
+             FROM read_parquet({}) WHERE _generation = {} GROUP BY ALL ORDER BY ALL",
+            sql_text(&files),
             settings.lake.generation
-        )
+        );
+        format!("duckdb -c {}", shell_word(&sql))
     }
+}
+
+/// A folder's name in a pattern of DuckDB's: in brackets, a character stands for itself.
+fn pattern(folder: &str) -> String {
+    let folder = folder.trim_end_matches('/');
+    folder.chars().map(|c| if matches!(c, '*' | '?' | '[') { format!("[{c}]") } else { c.to_string() }).collect()
+}
+
+fn sql_text(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// In double quotes, as SQL has single ones; whatever a shell would read in them is escaped.
+fn shell_word(text: &str) -> String {
+    let escaped = text.chars().flat_map(|c| matches!(c, '"' | '$' | '`' | '\\').then_some('\\').into_iter().chain([c]));
+    format!("\"{}\"", escaped.collect::<String>())
 }
 
 /// One past the newest generation in the demo's ledger.

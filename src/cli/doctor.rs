@@ -29,6 +29,7 @@ use crate::{
             gap::{Gap, Refusal},
         },
     },
+    record::name::visible,
     telemetry::{chain, progress::count},
 };
 
@@ -171,7 +172,7 @@ impl Doctor {
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
         } else {
-            print!("{}", render(&report));
+            print!("{}", visible(&render(&report)));
         }
         Ok(if report.well { Exit::Done } else { Exit::Failed })
     }

@@ -7,6 +7,7 @@ use super::Usage;
 use crate::{
     lake::{Store, names::is_dataset},
     pipeline::{Flow, Flows, Settings},
+    record::name::quoted,
 };
 
 /// The one that was asked for, or else all that the file names and the lake has.
@@ -20,7 +21,7 @@ pub(super) async fn chosen(settings: &Settings, store: &Store, asked: Option<&st
 /// Of the file, or another of its lake, such as one that records were scored again into.
 async fn asked_for(settings: &Settings, store: &Store, dataset: &str) -> anyhow::Result<Flow> {
     if !is_dataset(dataset) {
-        return Err(Usage(format!("`{dataset}` can't be a dataset's name")).into());
+        return Err(Usage(format!("{} can't be a dataset's name", quoted(dataset))).into());
     }
     let topic = match &settings.flows {
         Flows::One(flow) => Some(flow.topic.to_string()),

@@ -7,6 +7,8 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::{record::name::visible, telemetry::LogFormat};
+
 mod audit;
 mod batch;
 #[cfg(feature = "embedded")]
@@ -19,10 +21,12 @@ mod draw;
 mod expire;
 mod flows;
 mod grid;
+mod health;
 mod infer;
 mod model_spec;
 mod models;
 mod moment;
+mod page;
 mod produce;
 mod rejects;
 mod replay;
@@ -32,6 +36,7 @@ mod score;
 mod security;
 mod stream;
 mod summary;
+mod top;
 mod train;
 mod wanted;
 
@@ -49,10 +54,27 @@ pub struct LogArgs {
     /// What to log: error, warn, info, debug, or a filter such as `alluvium=debug,rskafka=warn`.
     #[arg(long = "log", value_name = "FILTER", env = "ALLUVIUM_LOG", default_value = "info", global = true)]
     pub filter: String,
-    /// Log as JSON lines.
-    // With an id of its own: commands have a `json` too.
-    #[arg(id = "log_json", long = "log-json", global = true)]
-    pub json: bool,
+    /// How to log: `auto` is text on a terminal, and JSON lines where stderr is a file or a pipe.
+    // With an id of its own: commands have a `format` too.
+    #[arg(
+        id = "log_format",
+        long = "log-format",
+        value_name = "FORMAT",
+        env = "ALLUVIUM_LOG_FORMAT",
+        default_value = "auto",
+        value_parser = log_format,
+        global = true
+    )]
+    pub format: LogFormat,
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "auto" => Ok(LogFormat::Auto),
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("it is auto, text or json".into()),
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,6 +83,7 @@ enum Command {
     Demo(demo::Demo),
     Stream(stream::Stream),
     Batch(batch::Batch),
+    Top(top::Top),
     Rescore(rescore::Rescore),
     Rejects(rejects::Rejects),
     Replay(replay::ReplayArgs),
@@ -74,6 +97,7 @@ enum Command {
     Produce(produce::Produce),
     Draw(draw::Draw),
     Infer(infer::Infer),
+    Health(health::Health),
     #[cfg(feature = "embedded")]
     Broker(broker::Broker),
 }
@@ -110,6 +134,7 @@ impl Cli {
             Command::Demo(command) => command.run().await,
             Command::Stream(command) => command.run().await,
             Command::Batch(command) => command.run().await,
+            Command::Top(command) => command.run().await,
             Command::Rescore(command) => command.run().await,
             Command::Rejects(command) => command.run().await,
             Command::Replay(command) => command.run().await,
@@ -122,6 +147,7 @@ impl Cli {
             Command::Models(command) => command.run().await,
             Command::Produce(command) => command.run().await,
             Command::Draw(command) => command.run().await,
+            Command::Health(command) => command.run().await,
             Command::Infer(command) => command.run().await,
             #[cfg(feature = "embedded")]
             Command::Broker(command) => command.run().await,
@@ -132,7 +158,7 @@ impl Cli {
             Ok(Exit::Faulty) => ExitCode::from(2),
             Ok(Exit::Unclean) => ExitCode::from(3),
             Err(error) => {
-                eprintln!("error: {error:#}");
+                eprintln!("error: {}", visible(&format!("{error:#}")));
                 ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
             }
         }

@@ -14,7 +14,8 @@ use crate::{
     offset::OffsetRange,
     outlet::OutletSettings,
     pipeline::{Bound, Flow, Flows, Mode, Naming, Past, PipelineError, Settings, Sharing, Summary},
-    record::ModelRef,
+    record::{ModelRef, name::quoted},
+    telemetry::http::Listen,
 };
 
 /// Score a past range again with another version of the model, for comparing
@@ -146,7 +147,8 @@ impl Rescore {
         match into.named().into_iter().find(|flow| !is_dataset(&flow.dataset)) {
             None => Ok(into),
             Some(Flow { dataset, .. }) => Err(Usage(format!(
-                "`{dataset}` can't be a dataset's name; give one of letters, digits, `.`, `_` and `-` with `--into`"
+                "{} can't be a dataset's name; give one of letters, digits, `.`, `_` and `-` with `--into`",
+                quoted(&dataset)
             ))),
         }
     }
@@ -175,7 +177,7 @@ fn again(mut settings: Settings, into: Flows, model: ModelSettings) -> Settings 
     // Other programs are told of what the stream said.
     settings.outlets = OutletSettings::default();
     // The stream may be running beside this, and has the address.
-    settings.metrics = None;
+    settings.http.listen = Listen::Off;
     settings
 }
 

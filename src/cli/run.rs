@@ -1,6 +1,6 @@
 //! What `stream`, `batch` and `demo` have in common: signals, the bar, the time limit on stopping.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use indicatif::ProgressBar;
@@ -10,12 +10,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Usage;
+use super::{Usage, page};
 use crate::{
     broker::GroupStatus,
     config,
     pipeline::{Mode, Pipeline, Progress, Settings, Summary},
-    telemetry::{metrics, progress},
+    telemetry::progress,
 };
 
 /// How often the bar is brought up to date.
@@ -34,16 +34,15 @@ pub(super) fn settings(path: &Path) -> anyhow::Result<Settings> {
 pub(super) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<Summary> {
     let stop = CancellationToken::new();
     let mut signals = Signals::new()?;
-    let _page = match settings.metrics {
-        Some(listen) => Some(metrics::serve(listen).await.with_context(|| format!("serve metrics at {listen}"))?),
-        None => None,
-    };
+    let stand = page::Stand::new(&mode);
+    let _page = page::serve(&settings.http, stand.clone()).await?;
     let limit = settings.limits.stop_timeout;
     let streams = mode == Mode::Stream;
     let pipeline = tokio::select! {
-        pipeline = Pipeline::open(settings, mode, stop.clone()) => pipeline?,
+        pipeline = Pipeline::open(settings, mode, stop.clone()) => Arc::new(pipeline?),
         () = signals.next() => anyhow::bail!("interrupted before the first record was read"),
     };
+    stand.opened(&pipeline);
     let mut running = std::pin::pin!(pipeline.run());
     tokio::select! {
         summary = &mut running => return Ok(summary?),
@@ -52,6 +51,7 @@ pub(super) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<Summar
     }
     tracing::info!("stopping: committing what is in hand; a second signal leaves at once");
     stop.cancel();
+    stand.stopping();
     tokio::select! {
         summary = timeout(limit, running) => {
             Ok(summary.with_context(|| format!("not stopped within {limit:?}; nothing is lost, the next start goes on"))??)

@@ -12,11 +12,10 @@ use super::{
 };
 use crate::{
     decode::{EventTime, EventWindow},
-    record::{Field, FieldKind},
+    record::{Field, FieldKind, name},
 };
 
 const FIELDS_MAX: usize = 1000;
-const NAME_CHARS_MAX: usize = 200;
 /// Decoders go down a path one call a member.
 const PATH_MEMBERS_MAX: usize = 32;
 
@@ -74,7 +73,7 @@ fn path(table: &mut Section<'_, '_>) -> Option<Vec<String>> {
 /// Whether a column may have this name, where no other has.
 #[must_use]
 pub fn is_column_name(name: &str) -> bool {
-    !name.trim().is_empty() && column_name(name, &mut HashSet::new()).is_ok()
+    column_name(name, &mut HashSet::new()).is_ok()
 }
 
 /// Whether a column may have this name; `taken` are those before it.
@@ -85,9 +84,10 @@ fn column_name(name: &str, taken: &mut HashSet<String>) -> Result<(), Refusal> {
         let hint = format!("choose another name, with path = {}", quoted(name));
         refuse(&format!("is reserved for {what}")).map_err(|refusal: Refusal| refusal.hint(hint))
     };
+    if let Some(why) = name::fault(name) {
+        return refuse(&why);
+    }
     match folded.as_str() {
-        _ if name.chars().count() > NAME_CHARS_MAX => refuse(&format!("is longer than {NAME_CHARS_MAX} characters")),
-        _ if name.chars().any(char::is_control) => refuse("has a control character in it"),
         "prediction" | "confidence" => reserved("the model's result"),
         "date" | "hour" => reserved("the lake's folders"),
         folded if folded.starts_with("p_") => reserved("the classes' probabilities (p_…)"),

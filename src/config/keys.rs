@@ -545,13 +545,31 @@ pub(super) const CA: Key = Key::new(
     "what the server's certificate must be signed by",
 );
 
-pub(super) const LISTEN: Key = Key::new(
-    "metrics",
+pub(super) const HTTP_LISTEN: Key = Key::new(
+    "http",
     "listen",
-    Text("an address such as `127.0.0.1:9184`"),
-    Rule("off"),
-    "where metrics are served to Prometheus",
+    Text("an address such as `127.0.0.1:9184`, or `off`"),
+    Rule("`127.0.0.1:9184`, where that is free"),
+    "where `stream` and `batch` serve the page, `/status`, `/metrics`, `/healthz` and `/readyz`",
 );
+pub(super) const HTTP_TOKEN: Key = Key::new(
+    "http",
+    "token",
+    Text("16 to 1024 letters, digits and signs, by a variable such as `${ALLUVIUM_HTTP_TOKEN}`"),
+    Rule("none: whoever reaches the address may look"),
+    "what a request must show, as `Authorization: Bearer …`; a browser asks for it",
+);
+pub(super) const HTTP_TOKEN_FILE: Key =
+    Key::new("http", "token_file", Text("a path"), Rule("none"), "a file that holds the token, in place of `token`");
+pub(super) const HTTP_TLS_CERT: Key = Key::new(
+    "http",
+    "tls_cert",
+    Text("a file of certificates (PEM)"),
+    Rule("none: no TLS"),
+    "certificate of the page's server, with those that lead to it",
+);
+pub(super) const HTTP_TLS_KEY: Key =
+    Key::new("http", "tls_key", Text("a file (PEM)"), Rule("none: no TLS"), "the private key of `tls_cert`");
 
 /// All of them, in the order of the README.
 pub const KEYS: &[Key] = &[
@@ -633,7 +651,11 @@ pub const KEYS: &[Key] = &[
     POSTGRES_URL,
     TABLE,
     CA,
-    LISTEN,
+    HTTP_LISTEN,
+    HTTP_TOKEN,
+    HTTP_TOKEN_FILE,
+    HTTP_TLS_CERT,
+    HTTP_TLS_KEY,
 ];
 
 /// The table that is written once for each column.
@@ -669,6 +691,10 @@ pub(super) enum FormatName {
     Protobuf,
     Raw,
 }
+
+/// Tables of earlier releases, and what is written in their place.
+pub(super) const MOVED_TABLES: [(&str, &str); 1] =
+    [("metrics", "write [http] in its place: its listen serves the page too")];
 
 /// Keys that stood elsewhere in earlier releases: their table, their name, and where they went.
 pub(super) const MOVED: [(&str, &str, &str); 1] = [("source", "format", "write it as type under [format]")];

@@ -20,6 +20,7 @@ use crate::pipeline::Settings;
 mod by_schema;
 mod fields;
 mod format;
+mod http;
 mod keys;
 mod outlets;
 mod reader;

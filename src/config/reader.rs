@@ -119,9 +119,13 @@ impl<'a> Reader<'a> {
 
     fn note_unknown(&mut self, at: usize, name: &str, value: &DeValue<'_>) {
         if is_table(value) {
+            let moved = keys::MOVED_TABLES.iter().find(|(from, _)| *from == name).map(|(_, to)| (*to).to_owned());
             let inner = keys::tables().find(|table| table.split_once('.').is_some_and(|(_, inner)| inner == name));
-            let meant = inner.or_else(|| closest(name, keys::tables()));
-            let hint = meant.map(|table| format!("did you mean {}?", header(table)));
+            let meant = || {
+                let meant = inner.or_else(|| closest(name, keys::tables()));
+                meant.map(|table| format!("did you mean {}?", header(table)))
+            };
+            let hint = moved.or_else(meant);
             self.note(at, format!("unknown table {}", quoted(name)), hint);
         } else {
             self.note(at, format!("unknown key {} outside any table", quoted(name)), belongs_in(name));

@@ -3,10 +3,10 @@
 //! Owns: the form of names and addresses, and the rules between keys. Does not own: positions, defaults and ranges;
 //! `[source]` ([`super::source`]).
 
-use std::{net::SocketAddr, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use super::{
-    fields, format, keys, outlets,
+    fields, format, http, keys, outlets,
     reader::Reader,
     registry::registry,
     section::Section,
@@ -22,6 +22,9 @@ use crate::{
     pipeline::{Flow, Flows, Naming, Settings},
 };
 
+/// Of a path or a URL: an object's key may have 1,024 bytes, and those of a lake go on behind it.
+const PLACE_BYTES_MAX: usize = 800;
+
 /// The settings, unless a fault was noted. Every table is read before the first `?`, so that no fault hides another.
 pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let (source, topics, sharing) = source(reader);
@@ -33,7 +36,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let limits = limits(&mut reader.section("limits"));
     let format = format::format(&mut reader.section("format"), &fields, limits.segment_hours_max, has_registry);
     let (lake, flows) = lake(&mut reader.section("lake"), limits.segment_hours_max, &topics);
-    let metrics = reader.section("metrics").read_or(&keys::LISTEN, None, |given| address(given).map(Some));
+    let http = http::http(&mut reader.section("http"));
     let (outlets, rejects) = outlets::outlets(reader, &fields, flows.as_ref(), limits.broker);
 
     let (event_time, window) = event_time?;
@@ -57,7 +60,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         limits: limits.lanes?,
         rejects: rejects?,
         outlets: outlets?,
-        metrics: metrics?,
+        http: http?,
     })
 }
 
@@ -151,10 +154,18 @@ fn place(given: &Given<'_>) -> Result<String, Refusal> {
     let known = match url.split_once("://") {
         None => true,
         Some(("file", path)) => path.starts_with('/'),
-        Some(("s3", bucket)) => !bucket.is_empty() && !bucket.starts_with('/'),
+        Some(("s3", place)) => is_bucket_and_prefix(place),
         Some(_) => false,
     };
-    if known && !url.chars().any(char::is_control) { Ok(url.to_owned()) } else { Err(Refusal::default()) }
+    let fits = url.len() <= PLACE_BYTES_MAX && !url.chars().any(char::is_control);
+    if known && fits { Ok(url.to_owned()) } else { Err(Refusal::default()) }
+}
+
+/// The bucket goes into an address, and nothing of a prefix leads out of it.
+fn is_bucket_and_prefix(place: &str) -> bool {
+    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    !bucket.is_empty() && bucket.chars().all(plain) && !prefix.split('/').any(|part| matches!(part, "." | ".."))
 }
 
 fn dataset(given: &Given<'_>) -> Result<String, Refusal> {
@@ -233,13 +244,4 @@ fn note_conflicts(table: &mut Section<'_, '_>, broker: BrokerLimits, lanes: Limi
         let reason = "fetch_bytes must not be larger than memory, or no fetch ever fits";
         table.note(&keys::FETCH_BYTES, Refusal::because(reason));
     }
-}
-
-fn address(given: &Given<'_>) -> Result<SocketAddr, Refusal> {
-    let text = given.as_text()?;
-    let parsed = text.trim().parse();
-    parsed.map_err(|_| match text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')) {
-        Some(port) => value::did_you_mean_this(&format!("127.0.0.1:{port}")),
-        None => Refusal::default(),
-    })
 }

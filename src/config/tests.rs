@@ -23,6 +23,7 @@ use crate::{
     pipeline::{Flow, Flows, Naming, Sharing, TopicPattern},
     record::{Field, FieldKind, TimestampFormat},
     registry::{RegistrySettings, Secret},
+    telemetry::http::{HttpSettings, Listen, TlsFiles, Token, TokenFrom},
 };
 
 const SOURCE: &str = "[source]\nbrokers = \"localhost:9092\"\ntopic = \"iris\"\n";
@@ -122,7 +123,7 @@ fn a_minimal_file_gets_the_documented_defaults() {
         },
         rejects: None,
         outlets: OutletSettings::default(),
-        metrics: None,
+        http: HttpSettings::default(),
     };
     assert_eq!(parse(&minimal(), unset), Ok(wanted));
 }
@@ -208,6 +209,32 @@ fn what_is_wrong_with_a_login_is_told_and_its_secrets_are_not() {
     assert_eq!(faults_of("[sasl]\nuser = \"me\""), ["1:2: unknown table \"sasl\"; did you mean [source.sasl]?"]);
 }
 
+fn field(name: &str, kind: FieldKind, nullable: bool, path: &[&str]) -> Field {
+    Field { name: name.into(), kind, nullable, path: path.iter().map(ToString::to_string).collect() }
+}
+
+/// What the full file says of outlets.
+fn full_outlets() -> OutletSettings {
+    let seconds = Duration::from_secs;
+    let label = [field("label", FieldKind::String, true, &[])];
+    let condition = Condition::parse("label = 'x' or confidence > 0.5", Known { fields: &label }).unwrap();
+    OutletSettings {
+        results: Some(ResultsSettings {
+            topic: TopicName::new("alerts"),
+            format: ResultFormat::Avro,
+            condition: Some(condition),
+        }),
+        rejected: Some(RejectedSettings { topic: TopicName::new("{topic}.rejected") }),
+        postgres: Some(PostgresSettings {
+            url: Secret::new("postgres://u:p@h/d"),
+            table: TableName::new("s.{dataset}").unwrap(),
+            ca: Some("ca.pem".into()),
+            connect_timeout: seconds(1),
+            answer_timeout: seconds(2),
+        }),
+    }
+}
+
 #[test]
 fn every_key_reaches_its_setting() {
     for key in KEYS {
@@ -223,14 +250,6 @@ fn every_key_reaches_its_setting() {
         );
     }
     let seconds = Duration::from_secs;
-    let field = |name: &str, kind, nullable, path: &[&str]| Field {
-        name: name.into(),
-        kind,
-        nullable,
-        path: path.iter().map(ToString::to_string).collect(),
-    };
-    let label = [field("label", FieldKind::String, true, &[])];
-    let condition = Condition::parse("label = 'x' or confidence > 0.5", Known { fields: &label }).unwrap();
     let wanted = Settings {
         source: SourceSettings {
             brokers: vec!["one:9092".into(), "[::1]:9093".into()],
@@ -292,22 +311,12 @@ fn every_key_reaches_its_setting() {
             cpu_threads: 4,
         },
         rejects: Some(RejectLimit { above: Percentage(1_250), window: seconds(120), records_min: 500 }),
-        outlets: OutletSettings {
-            results: Some(ResultsSettings {
-                topic: TopicName::new("alerts"),
-                format: ResultFormat::Avro,
-                condition: Some(condition),
-            }),
-            rejected: Some(RejectedSettings { topic: TopicName::new("{topic}.rejected") }),
-            postgres: Some(PostgresSettings {
-                url: Secret::new("postgres://u:p@h/d"),
-                table: TableName::new("s.{dataset}").unwrap(),
-                ca: Some("ca.pem".into()),
-                connect_timeout: seconds(1),
-                answer_timeout: seconds(2),
-            }),
+        outlets: full_outlets(),
+        http: HttpSettings {
+            listen: Listen::At(([127, 0, 0, 1], 9200).into()),
+            token: Some(TokenFrom::File("token".into())),
+            tls: Some(TlsFiles { cert: "page.pem".into(), key: "page.key".into() }),
         },
-        metrics: Some(([127, 0, 0, 1], 9184).into()),
     };
     assert_eq!(parse(FULL, unset), Ok(wanted));
 }
@@ -326,6 +335,8 @@ fn every_key_of_a_group_and_of_many_topics_reaches_its_setting() {
         handover_max: Duration::from_mins(1),
     };
     assert_eq!(settings.sharing, Sharing::Group(wanted));
+    let token = Token::new("sixteen-or-more-characters").map(TokenFrom::Text);
+    assert_eq!(settings.http, HttpSettings { listen: Listen::Off, token, tls: None });
 }
 
 #[test]
@@ -445,8 +456,35 @@ fn unknown_keys_and_tables_are_told_with_what_may_be_meant() {
     );
     assert_eq!(faults_of_line("[lake]", "xyz = 1"), [r#"4:1: unknown key "xyz" in [lake]"#]);
     assert_eq!(faults_of("[source.kerberos]\nca = 1"), [r#"1:9: unknown table "kerberos" in [source]"#]);
-    assert_eq!(faults_of("[metric]"), [r#"1:2: unknown table "metric"; did you mean [metrics]?"#]);
+    assert_eq!(faults_of("[lke]"), [r#"1:2: unknown table "lke"; did you mean [lake]?"#]);
     assert_eq!(faults_of("topic = \"x\""), [r#"1:1: unknown key "topic" outside any table; it belongs in [source]"#]);
+}
+
+#[test]
+fn the_table_of_the_page_stands_where_metrics_stood() {
+    assert_eq!(
+        faults_of("[metrics]\nlisten = \"127.0.0.1:9184\""),
+        [r#"1:2: unknown table "metrics"; write [http] in its place: its listen serves the page too"#]
+    );
+    let faults = faults_of("[http]\nlisten = \"localhost:9184\"");
+    assert!(faults.concat().contains(r#"did you mean "127.0.0.1:9184"?"#), "{faults:?}");
+}
+
+#[test]
+fn a_token_of_the_page_is_refused_without_being_shown() {
+    let long = "x".repeat(2000);
+    for bad in ["secret", "secret with spaces in it", &long] {
+        let faults = faults_of(&format!("[http]\ntoken = \"{bad}\""));
+        assert!(faults.len() == 1 && faults[0].contains("token takes 16 to 1024 letters"), "{faults:?}");
+        assert!(!faults[0].contains(bad), "{faults:?}");
+    }
+    let sound = "token = \"sixteen-or-more-characters\"";
+    assert_eq!(
+        faults_of(&format!("[http]\n{sound}\ntoken_file = \"f\"")),
+        ["3:14: token and token_file can't both be there"]
+    );
+    assert_eq!(faults_of("[http]\ntls_cert = \"f\""), ["2:12: tls_cert needs tls_key beside it"]);
+    assert_eq!(faults_of("[http]\ntls_key = \"f\""), ["2:11: tls_key needs tls_cert beside it"]);
 }
 
 #[test]
@@ -559,9 +597,9 @@ fn a_word_that_is_no_choice_is_told_with_the_choices() {
         ),
         ("[lake]", "url = \"s3://\"", "url takes a path, `file:///path` or `s3://bucket/prefix`, not \"s3://\""),
         (
-            "[metrics]",
+            "[http]",
             "listen = \":9184\"",
-            "listen takes an address such as `127.0.0.1:9184`, not \":9184\"; did you mean \"127.0.0.1:9184\"?",
+            "listen takes an address such as `127.0.0.1:9184`, or `off`, not \":9184\"; did you mean \"127.0.0.1:9184\"?",
         ),
     ]);
 }

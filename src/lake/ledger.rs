@@ -32,7 +32,10 @@ use super::{
     names,
     store::{ANSWER_WAIT_MAX, Published},
 };
-use crate::offset::{LaneId, OffsetRange};
+use crate::{
+    offset::{LaneId, OffsetRange},
+    telemetry::meter::{Step, Steps},
+};
 
 /// A writer doesn't claim with staging older than this…
 const ATTEMPT_AGE_MAX: Duration = Duration::from_hours(1);
@@ -53,6 +56,8 @@ pub struct Ledger {
     pub(super) id: LaneId,
     /// Names this process in claims, for people.
     pub(super) writer: Arc<str>,
+    /// Who is told how long the steps of a commit take.
+    steps: Option<Arc<Steps>>,
 }
 
 /// An object that is to be created once.
@@ -101,7 +106,13 @@ pub enum Outcome {
 impl Ledger {
     #[must_use]
     pub fn new(store: Store, id: LaneId, writer: Arc<str>) -> Self {
-        Self { store, id, writer }
+        Self { store, id, writer, steps: None }
+    }
+
+    /// The same, which tells how long its steps take.
+    #[must_use]
+    pub fn timed(self, steps: Arc<Steps>) -> Self {
+        Self { steps: Some(steps), ..self }
     }
 
     #[must_use]
@@ -162,7 +173,7 @@ impl Ledger {
         let attempt = Uuid::new_v4();
         let (counts, range, fingerprint, model) =
             (segment.counts, segment.range, segment.fingerprint, segment.model.clone());
-        let files = self.stage(attempt, segment).await?;
+        let files = self.timing(Step::Stage, self.stage(attempt, segment)).await?;
         let claim =
             Claim { model: Some(model), files, ..self.draft(range, Kind::Segment, attempt, counts, fingerprint) };
         self.settle(claim, began).await
@@ -217,6 +228,13 @@ impl Ledger {
         Ok(staged)
     }
 
+    async fn timing<T>(&self, step: Step, work: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let done = work.await;
+        self.steps.iter().for_each(|steps| steps.record(step, began.elapsed()));
+        done
+    }
+
     fn draft(
         &self,
         range: OffsetRange,
@@ -265,9 +283,9 @@ impl Ledger {
 
     /// Claims, and does what the answer asks for.
     async fn settle(&self, claim: Claim, began: SystemTime) -> Result<Outcome, LakeError> {
-        match self.claim(&claim, began).await? {
+        match self.timing(Step::Claim, self.claim(&claim, began)).await? {
             None => {
-                self.publish(&claim).await?;
+                self.timing(Step::Publish, self.publish(&claim)).await?;
                 self.leave_hint(&claim).await;
                 Ok(Outcome::Won(Box::new(claim)))
             }

@@ -20,6 +20,7 @@ mod repair;
 mod revise;
 mod revision;
 mod rows;
+mod seen;
 mod segment;
 mod store;
 
@@ -36,6 +37,7 @@ pub use repair::{Repaired, repair};
 pub use revise::Revised;
 pub use revision::{Held, HeldFile, Moved, Replaced, Revision};
 pub use rows::Rows;
+pub use seen::{CONFIDENCE_BOUNDS, Refused, Row, Sample, Seen, Sure};
 pub use segment::{EncodedFile, Example, Finished, Scored, Segment};
 pub use store::{Published, Store};
 

@@ -16,7 +16,7 @@ use arrow::{
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 
-use super::{Counts, FileKind, Fingerprint, LakeError, Layout, names::Bucket};
+use super::{Counts, FileKind, Fingerprint, LakeError, Layout, Seen, names::Bucket};
 use crate::{
     offset::{LaneId, OffsetRange},
     record::{Batch, Decoded, ModelRef, Reason, Record, Scores},
@@ -31,6 +31,7 @@ pub struct Segment {
     fingerprint: Option<Fingerprint>,
     files: BTreeMap<(FileKind, Bucket), OpenFile>,
     example: Option<Example>,
+    seen: Seen,
 }
 
 /// A reject, for people.
@@ -83,7 +84,16 @@ impl Segment {
     #[must_use]
     pub fn new(id: LaneId, layout: Arc<Layout>, start: i64) -> Self {
         let range = OffsetRange::empty(start);
-        Self { id, layout, range, counts: Counts::default(), fingerprint: None, files: BTreeMap::new(), example: None }
+        Self {
+            id,
+            layout,
+            range,
+            counts: Counts::default(),
+            fingerprint: None,
+            files: BTreeMap::new(),
+            example: None,
+            seen: Seen::default(),
+        }
     }
 
     /// The record that was seen last before the segment, which it hands on if it has none of its own.
@@ -113,6 +123,11 @@ impl Segment {
     #[must_use]
     pub fn example(&self) -> Option<&Example> {
         self.example.as_ref()
+    }
+
+    /// What went into it, for people; asked for once, when it is about to be finished.
+    pub fn take_seen(&mut self) -> Seen {
+        std::mem::take(&mut self.seen)
     }
 
     /// Bytes held in memory, encoded or about to be.
@@ -171,6 +186,7 @@ impl Segment {
                 self.file(FileKind::Rejected, bucket)?.undated = true;
             }
         }
+        self.seen.take(scored);
         self.range.end = batch.range.end;
         self.counts.records += batch.records.len() as u64;
         let scored = decoded.rows.records();

@@ -14,10 +14,11 @@ use futures::{Stream, stream};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{LaneError, Memory, memory::Reservation};
+use super::{LaneError, Memory, Status, memory::Reservation};
 use crate::{
     broker::Partition,
     record::{Batch, Record},
+    telemetry::meter::{Step, Steps},
 };
 
 /// Batches fetched and not yet taken by the lane; with one on its way and one being worked on, three at most.
@@ -64,10 +65,12 @@ pub fn read_ahead(
     partition: Arc<Partition>,
     position: i64,
     settings: FetchSettings,
+    status: Arc<Status>,
+    steps: Arc<Steps>,
 ) -> impl Stream<Item = Result<Fetched, LaneError>> + Send {
     let (ready, batches) = mpsc::channel(BATCHES_READY_MAX);
     let reader = AbortOnDropHandle::new(tokio::spawn(async move {
-        if let Err(error) = read(&partition, position, &settings, &ready).await {
+        if let Err(error) = read(&partition, position, &settings, (&status, &steps), &ready).await {
             // The lane may have gone first; then nobody needs to know.
             let _ = ready.send(Err(error)).await;
         }
@@ -82,6 +85,7 @@ async fn read(
     partition: &Partition,
     mut position: i64,
     settings: &FetchSettings,
+    (status, steps): (&Status, &Steps),
     ready: &mpsc::Sender<Result<Fetched, LaneError>>,
 ) -> Result<(), LaneError> {
     let mut silent_since = None;
@@ -89,7 +93,9 @@ async fn read(
         let bytes_max = settings.bytes_max.load(Relaxed);
         let expected = usize::try_from(bytes_max).unwrap_or(0) * MEMORY_PER_FETCHED_BYTE + MEMORY_PER_BATCH;
         let mut memory = settings.memory.reserve(expected).await;
+        let asked = Instant::now();
         let batch = partition.fetch(position, bytes_max, settings.wait_max).await?;
+        status.ends_at(batch.high_watermark);
         if batch.range.is_empty() {
             if batch.high_watermark <= position {
                 silent_since = None;
@@ -100,15 +106,21 @@ async fn read(
         }
         silent_since = None;
         position = batch.range.end;
-        memory.settle(MEMORY_PER_BATCH + batch.records.iter().map(held_by).sum::<usize>());
+        steps.record(Step::Fetch, asked.elapsed());
+        let (bytes, headers) = size(&batch.records);
+        metrics::counter!("alluvium_fetched_bytes_total").increment(bytes as u64);
+        memory.settle(MEMORY_PER_BATCH + bytes + MEMORY_PER_RECORD * (batch.records.len() + headers));
         if ready.send(Ok(Fetched { batch, memory: Some(memory) })).await.is_err() {
             return Ok(());
         }
     }
 }
 
-fn held_by(record: &Record) -> usize {
-    let bytes = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
-    let headers: usize = record.headers.iter().map(|(key, value)| key.len() + value.len() + MEMORY_PER_RECORD).sum();
-    MEMORY_PER_RECORD + bytes(&record.key) + bytes(&record.value) + headers
+/// Bytes of keys, values and headers; how many headers there are.
+fn size(records: &[Record]) -> (usize, usize) {
+    let length = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+    records.iter().fold((0, 0), |(bytes, headers), record| {
+        let of_headers: usize = record.headers.iter().map(|(key, value)| key.len() + value.len()).sum();
+        (bytes + length(&record.key) + length(&record.value) + of_headers, headers + record.headers.len())
+    })
 }

@@ -44,6 +44,11 @@ impl Memory {
         self.limit
     }
 
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.state().used
+    }
+
     /// The most that was ever in use.
     #[must_use]
     pub fn peak(&self) -> usize {

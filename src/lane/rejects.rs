@@ -1,13 +1,13 @@
 //! How many of the records that a lane read lately were rejects, and when that is too many.
 //!
-//! Owns: the window, the share in it, the metric of it. Does not own: what makes a record a reject.
+//! Owns: the window, the share in it. Does not own: what makes a record a reject.
 //! Invariant: what is held does not grow with the records.
 
 use std::{collections::VecDeque, fmt, time::Duration};
 
 use tokio::time::Instant;
 
-use super::LaneError;
+use super::{LaneError, Status};
 use crate::{
     lake::{Counts, Example, Segment},
     offset::LaneId,
@@ -101,11 +101,17 @@ impl Watch {
     }
 
     /// Takes note of what a segment has taken in since it counted `before`; fails if there were too many rejects.
-    pub(super) fn take(&mut self, id: &LaneId, before: Counts, segment: &Segment) -> Result<(), LaneError> {
+    pub(super) fn take(
+        &mut self,
+        id: &LaneId,
+        status: &Status,
+        before: Counts,
+        segment: &Segment,
+    ) -> Result<(), LaneError> {
         let now = segment.counts();
         self.example = segment.example().cloned().or_else(|| self.example.take());
         self.add(Instant::now(), now.records - before.records, now.rejected - before.rejected);
-        self.show(id);
+        status.rejects(self.share());
         let Some(limit) = self.limit else { return Ok(()) };
         if self.records < limit.records_min || !limit.above.is_passed_by(self.rejects, self.records) {
             return Ok(());
@@ -138,10 +144,8 @@ impl Watch {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a share, for people and alerts")]
-    fn show(&self, id: &LaneId) {
-        let (dataset, partition) = (id.dataset.to_string(), id.partition.to_string());
-        let gauge = metrics::gauge!("alluvium_rejected_share", "dataset" => dataset, "partition" => partition);
-        gauge.set(self.rejects as f64 / self.records.max(1) as f64);
+    fn share(&self) -> f64 {
+        self.rejects as f64 / self.records.max(1) as f64
     }
 }
 

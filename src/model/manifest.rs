@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::{evaluation::Evaluation, features::Feature};
+use crate::record::name;
 
 /// The only format that this build reads. A change that an older build would misread takes the next number.
 pub(super) const FORMAT: &str = "alluvium-model/1";
@@ -142,6 +143,7 @@ impl Manifest {
         if self.features.is_empty() {
             return Err("it has no features".to_owned());
         }
+        self.check_names()?;
         if let Some(class) = repeated(self.classes.iter()) {
             return Err(format!("class `{class}` is named twice"));
         }
@@ -153,6 +155,21 @@ impl Manifest {
         }
         self.features.iter().try_for_each(Feature::check)?;
         self.check_width()
+    }
+
+    /// They become columns, and are shown wherever the model is.
+    fn check_names(&self) -> Result<(), String> {
+        let classes = self.classes.iter().map(|class| ("class", class));
+        let features = self.features.iter().map(|feature| ("feature", &feature.name));
+        // A draft has no name yet.
+        let name = Some(("name", &self.name)).filter(|(_, name)| !name.is_empty());
+        let others = name.into_iter().chain(self.training.iter().map(|made| ("label", &made.label)));
+        for (what, named) in others.chain(features).chain(classes) {
+            if let Some(why) = name::fault(named) {
+                return Err(format!("{what} {} {why}", name::quoted(named)));
+            }
+        }
+        Ok(())
     }
 
     fn check_width(&self) -> Result<(), String> {

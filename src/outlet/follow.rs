@@ -14,10 +14,7 @@ use futures::{FutureExt, future::BoxFuture};
 use tokio::{sync::watch, time::timeout};
 
 use super::{Mark, Outlet, OutletError, Source, Standing, Target, postgres, revisions, topic};
-use crate::{
-    lake::{Claim, Expiries, FileEntry, FileKind, Genesis, Held, LakeError, Ledger, Rows},
-    offset::LaneId,
-};
+use crate::lake::{Claim, Expiries, FileEntry, FileKind, Genesis, Held, LakeError, Ledger, Rows};
 
 /// The ledger is looked at so often if no lane of this process tells of a commit.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -243,7 +240,6 @@ impl Follower {
 
     fn show(&self, mark: Mark) {
         self.standing.reached(mark.position);
-        show_position(self.outlet.name, self.ledger.id(), mark.position, *self.commits.borrow());
     }
 }
 
@@ -330,12 +326,4 @@ fn extent(batch: &RecordBatch) -> Result<(i64, i64), OutletError> {
 
 fn count(outlet: &'static str, counter: &'static str) {
     metrics::counter!(counter, "outlet" => outlet).increment(1);
-}
-
-#[expect(clippy::cast_precision_loss, reason = "Prometheus knows only floats")]
-fn show_position(outlet: &'static str, id: &LaneId, position: i64, committed: i64) {
-    let labels =
-        [("outlet", outlet.to_owned()), ("dataset", id.dataset.to_string()), ("partition", id.partition.to_string())];
-    metrics::gauge!("alluvium_outlet_position", &labels).set(position as f64);
-    metrics::gauge!("alluvium_outlet_lag_offsets", &labels).set(committed.saturating_sub(position).max(0) as f64);
 }

@@ -147,11 +147,26 @@ impl Outlet {
         }
     }
 
-    /// `behind` is the callers' to know.
+    /// Rows or records that have arrived.
     #[must_use]
-    pub fn tally(&self, behind: u64) -> OutletTally {
-        let (sent, expired) = (self.sent.load(Relaxed), self.skipped.load(Relaxed));
-        OutletTally { outlet: self.name, to: self.target.to_string(), sent, expired, behind }
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
+    }
+
+    /// `behind` is the callers' to know, and whose rows they were, if one source's alone.
+    #[must_use]
+    pub fn tally(&self, behind: u64, source: Option<(&str, &str)>) -> OutletTally {
+        let (sent, expired) = (self.sent(), self.skipped.load(Relaxed));
+        let to = source.map_or_else(|| self.target.to_string(), |(topic, dataset)| self.target.of(topic, dataset));
+        OutletTally { outlet: self.name, to, sent, expired, behind }
+    }
+}
+
+impl Target {
+    /// Where what comes from that topic and its dataset goes.
+    #[must_use]
+    pub fn of(&self, topic: &str, dataset: &str) -> String {
+        self.to_string().replace(topic::TOPIC, topic).replace(postgres::DATASET, dataset)
     }
 }
 

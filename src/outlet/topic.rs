@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Where the source topic's name stands in a name.
-const TOPIC: &str = "{topic}";
+pub(super) const TOPIC: &str = "{topic}";
 /// What one request holds, so that it stays below what brokers take; a larger record goes alone.
 const REQUEST_BYTES_MAX: usize = 512 << 10;
 /// Partitions of the topic that are sent to at once, for each claim on its way.

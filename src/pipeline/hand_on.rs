@@ -87,9 +87,9 @@ impl HandOn<'_> {
     async fn all(&self, outlet: &Outlet) -> HandedOn {
         let mut patience = Patience::of(self.settings);
         let failure = loop {
-            let sent = outlet.tally(0).sent;
+            let sent = outlet.sent();
             let Err(error) = self.partitions(outlet).await else { break None };
-            if outlet.tally(0).sent > sent {
+            if outlet.sent() > sent {
                 patience = Patience::of(self.settings);
             }
             let told = chain(&error);
@@ -97,7 +97,7 @@ impl HandOn<'_> {
                 break Some(told);
             }
         };
-        let tally = outlet.tally(0);
+        let tally = outlet.tally(0, Some((&self.flow.topic, &self.flow.dataset)));
         HandedOn { outlet: tally.outlet, to: tally.to, sent: tally.sent, expired: tally.expired, failure }
     }
 

@@ -15,6 +15,7 @@ use crate::{
     broker::TopicPartition,
     lane::{Status, Tally},
     offset::LaneId,
+    outlet,
 };
 
 /// By the lane's task: a partition that comes back has another.
@@ -27,6 +28,8 @@ pub(super) struct Lanes {
     ever: BTreeSet<LaneId>,
     /// Of all topics, whoever has them.
     pub partitions: usize,
+    /// The broker has said which there are.
+    pub begun: bool,
 }
 
 /// A lane of this worker's, running or ended by itself.
@@ -36,12 +39,22 @@ pub(super) struct Held {
     pub place: TopicPartition,
     pub until: Option<i64>,
     pub status: Arc<Status>,
+    /// Where the followers of its outlets stand, by the outlets' names.
+    pub outlets: Vec<(&'static str, Arc<outlet::Standing>)>,
     pub stop: CancellationToken,
     pub task: AbortHandle,
     /// It is to end with its task, and is this worker's no more.
     pub leaving: bool,
     /// The position that the group knows of.
     pub told: Option<i64>,
+}
+
+impl Held {
+    /// Offsets that are to be brought to the lake and are not there; of what a batch leaves to the next, nothing.
+    pub fn lag(&self) -> u64 {
+        let end = self.until.map_or(self.status.end(), |until| until.min(self.status.end()));
+        u64::try_from(end - self.status.position()).unwrap_or(0)
+    }
 }
 
 impl Lanes {
@@ -53,6 +66,11 @@ impl Lanes {
     /// Every lane that is this worker's.
     pub fn staying(&mut self) -> impl Iterator<Item = &mut Held> {
         self.held.values_mut().filter(|held| !held.leaving)
+    }
+
+    /// The same, to look at.
+    pub fn all(&self) -> impl Iterator<Item = &Held> {
+        self.held.values().filter(|held| !held.leaving)
     }
 
     pub fn of(&mut self, place: &TopicPartition) -> Option<&mut Held> {
@@ -108,7 +126,7 @@ impl Lanes {
             sum.advanced += held.status.advanced();
             sum.tally += held.status.tally();
             if !held.leaving {
-                sum.lag += held.status.lag();
+                sum.lag += held.lag();
                 sum.lanes += 1;
                 sum.lanes_open += usize::from(held.status.is_open());
             }

@@ -3,7 +3,10 @@
 //! Owns: what makes a version fit for these fields, and for taking over from another. Does not own: what makes a version
 //! sound ([`crate::model`]), nor when a partition changes over ([`crate::lane`]).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     sync::watch,
@@ -14,11 +17,11 @@ use super::{PipelineError, Settings};
 use crate::{
     decode::{DecodeSettings, Decoder},
     lake::{LakeSettings, Layout},
-    lane::{Works, Writers},
+    lane::{Journal, Works, Writers},
     model::{self, Model, ModelSettings},
     record::ModelRef,
     registry::Registry,
-    telemetry::chain,
+    telemetry::{chain, status},
 };
 
 /// Where the lanes get their works from.
@@ -32,6 +35,10 @@ pub(super) struct Models {
     /// Every version that takes over must tell these apart, in this order.
     classes: Vec<String>,
     current: watch::Sender<Arc<Works>>,
+    /// What is told of the version in use.
+    told: Mutex<status::Model>,
+    /// Who is told of a change.
+    journal: Option<Arc<Journal>>,
 }
 
 /// Why no version takes over. Told once, however often the same is found again.
@@ -55,7 +62,19 @@ impl Models {
             model: settings.model.clone(),
             classes: model.classes().to_vec(),
             current: watch::Sender::new(Arc::new(works)),
+            told: Mutex::new(described(&settings.model, &model)),
+            journal: None,
         })
+    }
+
+    /// The same, which tells of changes.
+    pub fn telling(self, journal: Arc<Journal>) -> Self {
+        Self { journal: Some(journal), ..self }
+    }
+
+    /// What is told of the version in use.
+    pub fn told(&self) -> status::Model {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn registry(&self) -> Option<Arc<Registry>> {
@@ -82,7 +101,7 @@ impl Models {
             tick.tick().await;
             let refusal = self.look().await.err();
             if let Some(refusal) = refusal.as_ref().filter(|&refusal| told.as_ref() != Some(refusal)) {
-                tell(refusal, &self.in_use());
+                self.tell(refusal);
             }
             told = refusal;
         }
@@ -95,36 +114,64 @@ impl Models {
         if version == self.in_use().version {
             return Ok(());
         }
-        let works = self.successor(version).await;
-        let works = works.map_err(|error| Refusal { version: Some(version), why: chain(&error) })?;
+        let successor = self.successor(version).await;
+        let (works, told) = successor.map_err(|error| Refusal { version: Some(version), why: chain(&error) })?;
         let (from, to) = (self.in_use(), works.layout.model().clone());
         tracing::info!(%from, %to, "a version was promoted; each partition changes over with its next segment");
+        self.journal.iter().for_each(|journal| journal.tell("swap", &format!("{to} was promoted; {from} was in use")));
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = told;
         self.current.send_replace(Arc::new(works));
         Ok(())
     }
 
-    async fn successor(&self, version: u32) -> Result<Works, PipelineError> {
+    async fn successor(&self, version: u32) -> Result<(Works, status::Model), PipelineError> {
         let model = Model::load(&ModelSettings { version: Some(version), ..self.model.clone() }).await?;
         if model.classes() != self.classes {
             let (found, expected) = (model.classes().join(", "), self.classes.join(", "));
             return Err(PipelineError::Classes { found, of: self.in_use().to_string(), expected });
         }
-        bind(&self.decode, self.registry.clone(), &self.lake, &model)
+        let works = bind(&self.decode, self.registry.clone(), &self.lake, &model)?;
+        Ok((works, described(&self.model, &model)))
     }
 
     fn in_use(&self) -> ModelRef {
         self.current.borrow().layout.model().clone()
     }
+
+    fn tell(&self, Refusal { version, why }: &Refusal) {
+        let in_use = self.in_use();
+        let told = match version {
+            None => {
+                tracing::warn!("can't tell which version is promoted, so {in_use} goes on: {why}");
+                format!("can't tell which version is promoted: {why}")
+            }
+            Some(version) => {
+                tracing::error!("version {version} was promoted and can't be used, so {in_use} goes on: {why}");
+                metrics::counter!("alluvium_model_refusals_total").increment(1);
+                format!("version {version} was promoted and can't be used: {why}")
+            }
+        };
+        self.journal.iter().for_each(|journal| journal.tell("swap", &told));
+    }
 }
 
-fn tell(Refusal { version, why }: &Refusal, in_use: &ModelRef) {
-    match version {
-        None => tracing::warn!("can't tell which version is promoted, so {in_use} goes on: {why}"),
-        Some(version) => {
-            tracing::error!("version {version} was promoted and can't be used, so {in_use} goes on: {why}");
-            metrics::counter!("alluvium_model_refusals_total").increment(1);
-        }
-    }
+/// What is told of a version: how it did on the rows that its training never saw, and what holds it against another.
+fn described(settings: &ModelSettings, model: &Model) -> status::Model {
+    let ModelRef { name, version, .. } = model.reference();
+    let held_out = model.manifest().training.as_ref().map(|training| &training.held_out);
+    let metrics = held_out.map(|held_out| {
+        let f1: f64 = held_out.classes.iter().map(|class| class.f1).sum();
+        let classes = f64::from(u32::try_from(held_out.classes.len().max(1)).unwrap_or(u32::MAX));
+        let known =
+            [("accuracy", Some(held_out.accuracy)), ("macro F1", Some(f1 / classes)), ("log loss", held_out.log_loss)];
+        known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    });
+    let url = &settings.url;
+    let next = match version {
+        0 | 1 => format!("alluvium models list {url}"),
+        _ => format!("alluvium models compare {url}@{} {url}@{version} TABLE", version - 1),
+    };
+    status::Model { name, version, metrics: metrics.unwrap_or_default(), next }
 }
 
 /// Binds decoder, model and columns to each other. What the model can't do without, a record must have.

@@ -17,7 +17,7 @@ use crate::{
     broker::Broker,
     decode::EventTime,
     lake::{FileKind, Ledger, Store},
-    lane::Status,
+    lane::{Journal, Status},
     offset::LaneId,
     outlet::{
         self, Follower, Order, Outlet, OutletError, OutletTally, PostgresSettings, ResultsSettings, Standing, Table,
@@ -86,10 +86,12 @@ pub(super) struct Followers {
     lanes: BTreeMap<LaneId, Followed>,
     patience: Option<Duration>,
     stop: CancellationToken,
+    journal: Arc<Journal>,
 }
 
 /// The followers of one lane.
 struct Followed {
+    topic: Arc<str>,
     order: watch::Sender<Order>,
     status: Arc<Status>,
     standings: Vec<(&'static str, Arc<Standing>)>,
@@ -108,16 +110,23 @@ impl Followers {
             lanes: BTreeMap::new(),
             patience,
             stop: pipeline.stop.clone(),
+            journal: pipeline.journal.clone(),
         }
     }
 
-    /// A lane has been opened.
-    pub fn open(&mut self, topic: &Arc<str>, ledger: &Ledger, status: &Arc<Status>) {
+    /// A lane has been opened. Tells where its followers stand, by the names of the outlets.
+    pub fn open(
+        &mut self,
+        topic: &Arc<str>,
+        ledger: &Ledger,
+        status: &Arc<Status>,
+    ) -> Vec<(&'static str, Arc<Standing>)> {
         if self.outlets.is_empty() {
-            return;
+            return vec![];
         }
         let (order, orders) = watch::channel(Order::Follow);
-        let mut lane = Followed { order, status: status.clone(), standings: vec![], tasks: vec![] };
+        let mut lane =
+            Followed { topic: topic.clone(), order, status: status.clone(), standings: vec![], tasks: vec![] };
         for outlet in &self.outlets {
             let standing = Arc::<Standing>::default();
             lane.standings.push((outlet.name, standing.clone()));
@@ -129,10 +138,12 @@ impl Followers {
                 order: orders.clone(),
                 standing,
             };
-            let task = self.tasks.spawn(supervise(follower, self.patience, self.stop.clone()));
+            let task = self.tasks.spawn(supervise(follower, self.patience, self.stop.clone(), self.journal.clone()));
             lane.tasks.push(AbortOnDrop(task));
         }
+        let standings = lane.standings.clone();
         self.lanes.insert(ledger.id().clone(), lane);
+        standings
     }
 
     /// A lane has ended. What it has committed is still sent, unless the partition is another worker's now.
@@ -182,7 +193,10 @@ impl Followers {
             };
             self.lanes.values().map(of_lane).sum()
         };
-        self.outlets.iter().map(|outlet| outlet.tally(behind(outlet.name))).collect()
+        let mut sources: Vec<_> = self.lanes.iter().map(|(id, followed)| (&*followed.topic, &*id.dataset)).collect();
+        sources.dedup();
+        let source = <[_; 1]>::try_from(sources).ok().map(|[source]| source);
+        self.outlets.iter().map(|outlet| outlet.tally(behind(outlet.name), source)).collect()
     }
 }
 
@@ -195,7 +209,12 @@ impl Drop for AbortOnDrop {
 }
 
 /// Keeps a follower going: always from the position that its target's side remembers.
-async fn supervise(mut follower: Follower, patience: Option<Duration>, stop: CancellationToken) -> Result<(), String> {
+async fn supervise(
+    mut follower: Follower,
+    patience: Option<Duration>,
+    stop: CancellationToken,
+    journal: Arc<Journal>,
+) -> Result<(), String> {
     let (mut failing, mut wait): (Option<Instant>, _) = (None, RETRY_WAIT);
     let mut before = None;
     loop {
@@ -206,8 +225,14 @@ async fn supervise(mut follower: Follower, patience: Option<Duration>, stop: Can
         }
         let failing_for = failing.get_or_insert_with(Instant::now).elapsed();
         let (outlet, id) = (&follower.outlet, follower.ledger.id());
-        let told = format!("{} of {id} to {}: {}", outlet.name, outlet.target(), chain(&error));
+        let told = format!(
+            "{} of {id} to {}: {}",
+            outlet.name,
+            outlet.target().of(&follower.topic, &id.dataset),
+            chain(&error)
+        );
         metrics::counter!("alluvium_outlet_errors_total", "outlet" => outlet.name).increment(1);
+        journal.tell("outlet", &told);
         if let Some(patience) = patience
             && (!error.is_transient() || failing_for >= patience)
         {

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     broker::{BrokerError, GroupSettings, Member, Revocation, Start, Turn},
     lake::Origin,
-    lane::{Lane, Status},
+    lane::{Lane, Standing, Status},
     outlet::OutletTally,
 };
 
@@ -108,6 +108,7 @@ impl<'p> Run<'p> {
                 }
             }
         }
+        pipeline.lanes().begun = true;
         Ok(run)
     }
 
@@ -215,6 +216,7 @@ impl<'p> Run<'p> {
         match turn {
             Ok(Turn::Assigned(places)) => {
                 tracing::info!(partitions = %some(&places), "the group has handed over");
+                self.tell_of_group(&format!("handed over: {}", some(&places)));
                 for place in places {
                     self.open(place);
                 }
@@ -223,12 +225,17 @@ impl<'p> Run<'p> {
             Ok(Turn::Lost { partitions, why }) => self.lose(&partitions, &why),
             Err(error) => {
                 tracing::error!(%error, "the group has no place for this worker; committing what is in hand");
+                self.tell_of_group(&format!("no place for this worker: {error}"));
                 self.refused =
                     Some(Refused { error, by: Some(Instant::now() + self.pipeline.settings.limits.stop_timeout) });
                 self.stop.cancel();
             }
         }
         self.tell(Some(group));
+    }
+
+    fn tell_of_group(&self, text: &str) {
+        self.pipeline.journal.tell("group", text);
     }
 
     fn open(&mut self, place: TopicPartition) {
@@ -243,7 +250,7 @@ impl<'p> Run<'p> {
             return;
         }
         let (status, stop) = (Arc::<Status>::default(), self.stop.child_token());
-        self.followers.open(&place.topic, &ledger, &status);
+        let outlets = self.followers.open(&place.topic, &ledger, &status);
         let lane = Lane {
             topic: place.topic.clone(),
             start,
@@ -257,17 +264,19 @@ impl<'p> Run<'p> {
             stop: stop.clone(),
             share: pipeline.memory.share(),
             status: status.clone(),
+            journal: pipeline.journal.clone(),
             swept: Mutex::default(),
         };
         let patience = Patience::of(&pipeline.mode, &pipeline.settings.limits);
         let task = self.tasks.spawn(supervise(lane, pipeline.broker.clone(), patience));
-        pipeline.lanes().add(Held { id, place, until, status, stop, task, leaving: false, told: None });
+        pipeline.lanes().add(Held { id, place, until, status, outlets, stop, task, leaving: false, told: None });
         self.share_fetches();
     }
 
     /// Has the lanes commit what they have in hand, if the group waits for so long.
     fn give_up(&mut self, revocation: Revocation, group: &mut Membership) {
         tracing::info!(partitions = %some(&revocation.partitions), "to be given up: committing what is in hand");
+        self.tell_of_group(&format!("to be given up: {}", some(&revocation.partitions)));
         self.tell(Some(group));
         let mut closing = BTreeMap::new();
         let mut lanes = self.pipeline.lanes();
@@ -290,6 +299,7 @@ impl<'p> Run<'p> {
     /// Others may have them already.
     fn lose(&mut self, places: &[TopicPartition], why: &str) {
         tracing::warn!(partitions = %some(places), %why, "lost; what was in hand is dropped");
+        self.tell_of_group(&format!("lost {}: {why}", some(places)));
         let mut lanes = self.pipeline.lanes();
         let mut over = vec![];
         for held in lanes.all_of(places) {
@@ -309,7 +319,12 @@ impl<'p> Run<'p> {
         let (task, failure) = match ended {
             Ok((task, outcome)) => (task, outcome.err()),
             Err(cut) if cut.is_cancelled() => (cut.id(), None),
-            Err(panic) => (panic.id(), Some(format!("a lane ended abnormally: {panic}"))),
+            Err(panic) => {
+                let told = format!("a lane ended abnormally: {panic}");
+                let mut lanes = self.pipeline.lanes();
+                lanes.get(panic.id()).into_iter().for_each(|held| held.status.stands(Standing::Stopped(told.clone())));
+                (panic.id(), Some(told))
+            }
         };
         self.failures.extend(failure);
         if let Some(group) = group {

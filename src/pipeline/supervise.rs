@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::Mode;
 use crate::{
     broker::Broker,
-    lane::{self, Lane, LaneError, Limits},
+    lane::{self, Lane, LaneError, Limits, Standing},
     telemetry::chain,
 };
 
@@ -60,19 +60,28 @@ pub(super) async fn supervise(lane: Lane, broker: Broker, patience: Patience) ->
     let mut wait = RETRY_WAIT;
     loop {
         let before = lane.status.position();
-        let Err(error) = attempt(&lane, &broker).await else { return Ok(()) };
+        let Err(error) = attempt(&lane, &broker).await else {
+            lane.status.stands(Standing::Ended);
+            return Ok(());
+        };
+        let trouble = chain(&error);
         if lane.status.position() > before {
             stuck = Stuck::default();
             wait = RETRY_WAIT;
         }
         if stuck.ends_with(&error, patience) {
-            let told = format!("{id}: {}", chain(&error));
+            let told = format!("{id}: {trouble}");
             tracing::error!("lane stopped: {told}");
             metrics::counter!("alluvium_lanes_stopped_total").increment(1);
+            lane.journal.tell("stop", &told);
+            lane.status.stands(Standing::Stopped(trouble));
             return Err(told);
         }
-        tracing::warn!(lane = %id, error = chain(&error), "trying again from the ledger in {wait:?}");
-        metrics::counter!("alluvium_retries_total").increment(1);
+        tracing::warn!(lane = %id, error = trouble, "trying again from the ledger in {wait:?}");
+        metrics::counter!("alluvium_retries_total", "cause" => error.cause()).increment(1);
+        lane.journal.retried();
+        lane.journal.tell("retry", &format!("{id}: {trouble}"));
+        lane.status.stands(Standing::Waiting(trouble));
         tokio::select! {
             () = lane.stop.cancelled() => return Ok(()),
             () = sleep(wait) => wait = (wait * 2).min(RETRY_WAIT_MAX),

@@ -28,6 +28,7 @@ pub(super) fn dice(seed: u64, partition: i32) -> Dice {
 pub(super) enum Purpose {
     Disorder = 1,
     Corruption = 2,
+    Moods = 3,
 }
 
 /// Dice of one partition for something else than its records.

@@ -229,6 +229,24 @@ fn posts_are_short_and_seldom_the_same() {
 }
 
 #[test]
+fn who_was_cross_lately_is_likely_to_be_cross_again() {
+    let mut before = BTreeMap::<String, String>::new();
+    let (mut cross, mut again, mut all, mut pairs) = (0_u32, 0_u32, 0_u32, 0_u32);
+    for (record, sentiment) in truths(Source::Posts, 3, RECORDS) {
+        let user = record["user"].as_str().unwrap().to_owned();
+        let is_cross = u32::from(sentiment == "negative");
+        if let Some(last) = before.insert(user, sentiment) {
+            pairs += 1;
+            all += is_cross;
+            cross += u32::from(last == "negative");
+            again += is_cross * u32::from(last == "negative");
+        }
+    }
+    let (after_cross, in_all) = (f64::from(again) / f64::from(cross), f64::from(all) / f64::from(pairs));
+    assert!(pairs > 500 && after_cross > 1.3 * in_all, "{after_cross} of {in_all}, in {pairs} pairs");
+}
+
+#[test]
 fn requests_have_sound_paths_and_statuses() {
     for (record, _) in truths(Source::Weblogs, 3, RECORDS) {
         let path = record["path"].as_str().unwrap();

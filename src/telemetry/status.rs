@@ -21,7 +21,11 @@ pub struct Status {
     /// What is in the way, a line each.
     pub not_ready: Vec<String>,
     pub totals: Totals,
+    /// By name: fetch, decode, score, encode, stage, claim, publish.
     pub steps: BTreeMap<String, Step>,
+    /// Of the files of a segment together.
+    pub segment_bytes: Histogram,
+    pub segment_rows: Histogram,
     pub memory: Memory,
     pub group: Option<Group>,
     /// Those that need a look first: stopped, then the furthest behind.
@@ -62,7 +66,10 @@ pub struct Totals {
     pub freshness_seconds: Option<f64>,
     pub lanes: u64,
     pub lanes_open: u64,
+    /// That failed, and will be tried again.
+    pub lanes_waiting: u64,
     pub lanes_stopped: u64,
+    pub lanes_ended: u64,
 }
 
 /// Time that one step of a record's journey has taken in this run.
@@ -70,6 +77,23 @@ pub struct Totals {
 pub struct Step {
     pub times: u64,
     pub seconds: f64,
+    /// The same by how long it took.
+    pub took: Histogram,
+}
+
+/// Counts by size: how many are no larger than each bound and larger than the one before, and last those beyond all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Histogram {
+    pub bounds: Vec<f64>,
+    pub buckets: Vec<u64>,
+    pub sum: f64,
+}
+
+impl Histogram {
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -84,6 +108,8 @@ pub struct Group {
     pub name: String,
     pub generation: i32,
     pub joined: bool,
+    /// That it has handed to this worker.
+    pub partitions: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -95,6 +121,8 @@ pub struct Partition {
     pub state: String,
     /// Why it waits or has stopped.
     pub trouble: Option<String>,
+    /// Whether it has found its place in the ledger since it was started; what follows is known from then on.
+    pub open: bool,
     /// Below it everything is in the lake.
     pub position: i64,
     pub end: i64,
@@ -103,14 +131,34 @@ pub struct Partition {
     pub freshness_seconds: Option<f64>,
     pub scored: u64,
     pub rejected: u64,
+    /// Of the records read within the last minute, or `stop_window`.
+    pub rejected_share: Option<f64>,
     /// Name and version that scored its newest segment.
     pub model: Option<String>,
+    pub model_version: Option<u32>,
+    /// The first offset that this version has scored, if the model has changed in this run.
+    pub model_changed_at: Option<i64>,
+    pub outlets: Vec<OutletPlace>,
+}
+
+/// Where an outlet stands in a partition.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OutletPlace {
+    pub name: String,
+    /// Below it everything has arrived.
+    pub position: i64,
+    /// Offsets that are in the lake and have not been looked at.
+    pub behind: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Class {
     pub name: String,
     pub records: u64,
+    /// How sure the model was of them.
+    pub confidence: Histogram,
+    /// Of `records`, those of each dataset; of many datasets the later ones together.
+    pub datasets: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -182,6 +182,6 @@ pub fn pipeline_file(broker: &str, topic: &str, share: &str, lake: &str, plan: &
          {measurements}\n[model]\npath = \"{model}\"\n\n[lake]\nurl = \"{lake}\"\ndataset = \"{DATASET}\"\n\
          roll_rows = {roll_rows}\nroll_age = \"{roll_age_ms}ms\"\n\n[limits]\nrecord_bytes = \"4KiB\"\n\
          fetch_bytes = \"16KiB\"\nfetch_wait = \"{fetch_wait_ms}ms\"\nconnect_timeout = \"3s\"\nrequest_timeout = \"2s\"\n\
-         retry_for = \"30s\"\nsegment_hours = {segment_hours}\n"
+         retry_for = \"30s\"\nsegment_hours = {segment_hours}\n\n[http]\nlisten = \"off\"\n"
     )
 }

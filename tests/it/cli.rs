@@ -13,9 +13,9 @@ use crate::support::{
     stage::Stage,
 };
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "demo", "stream", "batch", "rescore", "check", "audit", "doctor", "expire", "train", "score", "models", "produce",
-    "draw", "infer", "broker",
+    "draw", "infer", "health", "broker",
 ];
 const IRIS_CSV: &str = "models/iris/data/iris.csv";
 

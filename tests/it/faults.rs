@@ -9,6 +9,7 @@ use std::{
 use alluvium::{config, lake::FileKind, pipeline::Settings};
 
 use crate::support::{
+    counted::Counted,
     lake::{places, rows},
     proof::{Promise, Proof, Sent},
     scripted::{
@@ -79,7 +80,9 @@ async fn offsets_that_retention_took_are_claimed_as_a_gap() {
     let after = Script::fetches(200, |offset| if offset < 150 { Answer::Error(1) } else { flowers(offset, 200) });
     let after = Scripted::start(Script { earliest: 150, ..after }).await;
     let settings = settings(&after, folder.path());
+    let counted = Counted::of("alluvium_gap_offsets_total");
     let summary = batch(settings.clone()).await;
+    counted.assert_moved();
     assert_eq!(summary.failures, Vec::<String>::new());
     assert_eq!((summary.tally.counts.records, summary.tally.counts.absent), (50, 50));
     assert_eq!(scored(&settings).await, offsets(0, 0..100).chain(offsets(0, 150..200)).collect::<Vec<_>>());

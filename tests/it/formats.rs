@@ -13,6 +13,7 @@ use arrow::{
 };
 
 use crate::support::{
+    counted::Counted,
     lake::{binaries, numbers, rows, texts},
     program::{run, written},
     proof::{OF_ROWS, Proof},
@@ -119,7 +120,9 @@ async fn lines_are_rows_and_a_bad_one_rejects_its_whole_record() {
     stage.send(0, records).await;
     let fields = format!("[[fields]]\nname = \"id\"\ntype = \"int64\"\n{}", measures(""));
     let settings = settings(&stage, "lines = true", &fields, "iris");
+    let counted = Counted::of("alluvium_further_rows_total");
     let counts = batch(settings.clone()).await.tally.counts;
+    counted.assert_moved();
     assert_eq!((counts.records, counts.scored, counts.rejected, counts.further_rows), (4, 3, 1, 3));
     let all = scored(&settings).await;
     let row = all.column_by_name("_row").expect("it is numbered").as_primitive::<Int32Type>().values().to_vec();

@@ -13,6 +13,7 @@ use alluvium::{
 use apache_avro::{Schema, types::Value};
 
 use crate::support::{
+    counted::Counted,
     lake::{numbers, places, rows, texts},
     parts,
     program::{run, written as written_file},
@@ -136,12 +137,14 @@ async fn a_registry_that_is_away_is_waited_for_and_rejects_nothing() {
     let settings = settings(&stage, &registry.start().await, "type = \"avro\"", "");
     let running = Running::start(settings.clone()).await;
     until("the first schema has landed", async || running.committed() == 50).await;
+    let counted = Counted::of("alluvium_registry_requests_total");
     registry.refuse_with(Some(503));
     registry.hold(8, "AVRO", FLOWER);
     let asked = registry.asked();
     stage.send(0, (50..60).map(|id| framed(7, &written(FLOWER, flower(id)))).collect()).await;
     stage.send(0, (60..90).map(|id| framed(8, &written(FLOWER, flower(id)))).collect()).await;
     until("the lane has given up on the registry at least once", async || registry.asked() > asked + 4).await;
+    counted.assert_moved();
     registry.refuse_with(None);
     until("the rest has landed", async || running.committed() == 90).await;
     assert_eq!(running.stop().await.failures, Vec::<String>::new());

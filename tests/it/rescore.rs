@@ -107,7 +107,7 @@ async fn what_would_mix_or_touch_results_is_refused() {
     let scored = Scored::new().await;
     let cases: [(&[&str], i32, &[&str]); 6] = [
         (&["--model", "iris@2", "--into", "iris"], 2, &["`iris` is the first dataset, which is never touched"]),
-        (&["--model", "iris@2", "--into", "_x"], 2, &["`_x` can't be a dataset's name"]),
+        (&["--model", "iris@2", "--into", "_x"], 2, &["\"_x\" can't be a dataset's name"]),
         (&["--model", "iris@0"], 2, &["`0` is no version"]),
         (&["--model", "iris@7"], 1, &["there is no version 7"]),
         (&["--model", "iris@2", "--from", "soon"], 2, &["write an offset, a time"]),

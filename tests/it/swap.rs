@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{
     LIMIT,
+    counted::Counted,
     lake::{places, rows, texts},
     program,
     stage::{DATASET, Running, Stage, assert_clean, objects},
@@ -90,8 +91,10 @@ async fn a_promoted_version_takes_over_and_every_record_is_scored_once() {
     let running = Running::start(settings.clone()).await;
     let mut growing = Growing { stage: &stage, settings: &settings, sent: 0 };
     growing.land_until_scored_by("iris@1").await;
+    let counted = Counted::of("alluvium_model_changes_total");
     versions.promote(2);
     growing.land_until_scored_by("iris@2").await;
+    counted.assert_moved();
     versions.promote(1);
     growing.land_until_scored_by("iris@1").await;
     running.stop().await;
@@ -144,7 +147,7 @@ async fn what_can_not_be_used_is_refused_with_one_line_and_the_old_version_goes_
     let settings = settings(&stage, &versions);
     let file = stage.folder.path().join("pipeline.toml");
     fs::write(&file, pipeline(&stage, &versions, &settings.lake.url)).unwrap();
-    let mut running = program::command(["stream", file.to_str().unwrap(), "--log-json"]).spawn().unwrap();
+    let mut running = program::command(["stream", file.to_str().unwrap(), "--log-format", "json"]).spawn().unwrap();
     let log = Log::of(&mut running);
     let mut growing = Growing { stage: &stage, settings: &settings, sent: 0 };
 

@@ -255,8 +255,6 @@ impl Seat {
     }
 
     fn show(&self, change: impl FnOnce(&mut GroupStatus)) {
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        metrics::gauge!("alluvium_group_partitions").set(self.held.len() as f64);
         self.outlets.status.send_modify(|status| {
             let status = Arc::make_mut(status);
             status.member_id = (!self.member.is_empty()).then(|| self.member.clone());

@@ -3,7 +3,11 @@
 //! Owns: which records are read, what is asked of a person. Does not own: what the records say ([`crate::infer`]), how the
 //! file is written ([`file`]).
 
-use std::{env, time::Duration};
+use std::{
+    env,
+    io::{self, IsTerminal},
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -14,7 +18,7 @@ use super::{Exit, Usage, security::SecurityArgs};
 use crate::{
     broker::{Broker, BrokerLimits, Partition},
     infer::{self, BySchema, Guide, Inferred},
-    record::{Record, SchemaKind},
+    record::{Record, SchemaKind, name::visible},
     registry::{Registry, RegistrySettings, Secret},
     telemetry::progress::count,
 };
@@ -144,7 +148,10 @@ impl Infer {
                 count(sample.records.len() as u64)
             );
         }
-        print!("{}", self.written(&sample, &inferred, &columns)?);
+        let written = self.written(&sample, &inferred, &columns)?;
+        // A file gets each name as it is, to the last character.
+        let for_people = !self.json && io::stdout().is_terminal();
+        print!("{}", if for_people { visible(&written) } else { written.as_str().into() });
         Ok(Exit::Done)
     }
 

@@ -7,6 +7,7 @@ use super::{percent, short};
 use crate::{
     cli::{Exit, Usage, grid::grid, model_spec::ModelSpec},
     model::{About, ModelError, Registry},
+    record::name::visible,
     telemetry::chain,
 };
 
@@ -60,7 +61,7 @@ impl List {
         } else if versions.is_empty() {
             println!("{} has no versions; train one with `alluvium train`", self.model.name);
         } else {
-            print!("{}", render(&versions));
+            print!("{}", visible(&render(&versions)));
         }
         Ok(Exit::Done)
     }

@@ -12,6 +12,7 @@ use super::{Exit, Usage, flows, grid::grid, run, wanted::WantedArgs};
 use crate::{
     lake::{FileKind, Ledger, Place, RejectFiles, Rejected, RejectedFile, Store, Wanted},
     offset::LaneId,
+    record::name::visible,
     telemetry::progress::{self, count},
 };
 
@@ -111,7 +112,7 @@ impl Rejects {
             report.left_out.iter().for_each(|why| tracing::error!("left out: {why}"));
             if export.is_none() && !self.json {
                 let heading = if several { flows::heading(&settings, &flow) } else { String::new() };
-                print!("{heading}{}{}", report.render(), if several { "\n" } else { "" });
+                print!("{heading}{}{}", visible(&report.render()), if several { "\n" } else { "" });
             }
             reports.push(report);
         }

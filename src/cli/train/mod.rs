@@ -26,6 +26,7 @@ use self::{
 use super::{Exit, Usage, run::Signals};
 use crate::{
     model::{self, EpochPoint, Labelled, ModelError, Papers, Plan, Stage, Trained},
+    record::name::visible,
     telemetry::progress,
 };
 
@@ -99,7 +100,7 @@ impl Train {
         let table = Labelled::open(&self.data, &columns).map_err(told);
         looking.finish_and_clear();
         let table = table?;
-        eprint!("{}", show::table(&table));
+        eprint!("{}", visible(&show::table(&table)));
         if let (Some(path), Some(folds)) = (&self.folds_out, plan.folds) {
             write_folds(path, &table, folds, &plan)?;
         }

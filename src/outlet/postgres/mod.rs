@@ -20,6 +20,7 @@ use bytes::{Bytes, BytesMut};
 use futures::SinkExt;
 use tokio_postgres::{Client, CopyInSink, types::ToSql};
 
+pub(super) use self::names::DATASET;
 pub use self::{connect::check_url, names::TableName};
 use self::{
     connect::{Connections, within},

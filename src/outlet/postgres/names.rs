@@ -5,7 +5,7 @@ use std::fmt;
 use super::{NAME_BYTES_MAX, OutletError};
 
 /// Where the dataset's name stands in a table's.
-const DATASET: &str = "{dataset}";
+pub(in crate::outlet) const DATASET: &str = "{dataset}";
 const POSITIONS: &str = "alluvium_positions";
 const REVISIONS: &str = "alluvium_revisions";
 

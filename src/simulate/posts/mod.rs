@@ -2,6 +2,9 @@
 //!
 //! Sentences are put together from many words, with negations ("not bad at all"), sarcasm, signs, hashtags and slips of
 //! the finger. A few posts are marked otherwise than they read, as people who mark such things also disagree.
+//!
+//! Users have moods: who has been cross is likely to be cross again. Moods decide who writes a post, never what the posts
+//! of a partition are.
 
 mod words;
 
@@ -12,7 +15,7 @@ use self::words::{
     THINGS, UNHAPPY_SIGNS,
 };
 use super::{
-    dice::{Clock, Dice, dice, pick, skewed, weighted},
+    dice::{Clock, Dice, Purpose, dice, dice_for, pick, skewed, weighted},
     row::Row,
 };
 
@@ -22,6 +25,10 @@ const GAP_MS: f64 = 400.0;
 /// Of posts that are marked otherwise than they read.
 const MISREAD_SHARE: f64 = 0.06;
 const SLIP_SHARE: f64 = 0.25;
+/// Users of whom the one writes whose mood is nearest to the post.
+const WRITERS: usize = 3;
+/// How much a post says of its writer's mood from then on.
+const MOOD_SWING: f32 = 0.3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sentiment {
@@ -41,6 +48,15 @@ impl Sentiment {
             Positive => "positive",
             Neutral => "neutral",
             Negative => "negative",
+        }
+    }
+
+    /// Where it stands between the moods, from -1 to 1.
+    const fn mood(self) -> f32 {
+        match self {
+            Positive => 1.0,
+            Neutral => 0.0,
+            Negative => -1.0,
         }
     }
 
@@ -66,6 +82,36 @@ impl Sentiment {
     }
 }
 
+/// What each user was like lately, with dice of their own.
+#[derive(Clone, Debug)]
+struct Moods {
+    of: Vec<f32>,
+    dice: Dice,
+}
+
+impl Moods {
+    fn new(seed: u64, partition: i32) -> Self {
+        let mut dice = dice_for(seed, partition, Purpose::Moods);
+        Self { of: (0..USERS).map(|_| dice.random_range(-1.0..1.0)).collect(), dice }
+    }
+
+    /// Of a few users the one whom such a post suits best; it shows in the mood.
+    fn writer(&mut self, first: usize, mood: f32) -> usize {
+        let distance = |moods: &[f32], user: usize| moods.get(user).map_or(f32::MAX, |of| (of - mood).abs());
+        let mut writer = first;
+        for _ in 1..WRITERS {
+            let other = skewed(&mut self.dice, USERS);
+            if distance(&self.of, other) < distance(&self.of, writer) {
+                writer = other;
+            }
+        }
+        if let Some(of) = self.of.get_mut(writer) {
+            *of += MOOD_SWING * (mood - *of);
+        }
+        writer
+    }
+}
+
 /// The endless stream of one partition.
 #[derive(Clone, Debug)]
 pub struct Posts {
@@ -73,6 +119,7 @@ pub struct Posts {
     first_user: u64,
     dice: Dice,
     clock: Clock,
+    moods: Box<Moods>,
     /// The post in the making.
     text: String,
 }
@@ -81,7 +128,9 @@ impl Posts {
     #[must_use]
     pub fn new(seed: u64, partition: i32) -> Self {
         let first_user = u64::from(partition.unsigned_abs()) * USERS as u64;
-        Self { id: 0, first_user, dice: dice(seed, partition), clock: Clock::new(), text: String::new() }
+        let moods = Box::new(Moods::new(seed, partition));
+        let (dice, clock, text) = (dice(seed, partition), Clock::new(), String::new());
+        Self { id: 0, first_user, dice, clock, moods, text }
     }
 
     #[must_use]
@@ -98,8 +147,9 @@ impl Posts {
     pub fn next(&mut self, row: &mut impl Row) {
         let gap_ms = GAP_MS / self.clock.rhythm();
         self.clock.advance(&mut self.dice, gap_ms);
-        let user = skewed(&mut self.dice, USERS);
+        let drawn = skewed(&mut self.dice, USERS);
         let written = SENTIMENTS[weighted(&mut self.dice, &SHARES)];
+        let user = self.moods.writer(drawn, written.mood());
         self.write(written);
         let misread = self.dice.random_bool(MISREAD_SHARE);
         let marked = if misread { pick(&mut self.dice, &SENTIMENTS) } else { written };

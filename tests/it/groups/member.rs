@@ -10,6 +10,7 @@ use super::{
 };
 use crate::support::{
     admin::Admin,
+    counted::Counted,
     kafka::{Kafka, Setup},
     parts,
     stage::unique_topic,
@@ -260,8 +261,10 @@ async fn a_coordinator_that_is_gone_for_longer_than_a_session_costs_all_and_is_j
     let floor = Floor::default();
     let a = floor.joins(&brokers, "a", settings(&topic), &topic).await;
     floor.shared_evenly(&[&a], 4).await;
+    let counted = Counted::of("alluvium_group_losses_total");
     broker.stop().await;
     until("all is lost", async || a.losses() == 1).await;
+    counted.assert_moved();
     assert_eq!(a.held(), BTreeSet::new());
     let _broker = EmbeddedBroker::start(address, EmbeddedStorage::Memory).await.unwrap();
     Admin::connect(&brokers).await.unwrap().create(&topic, 4, 1, &[]).await.unwrap();

@@ -5,6 +5,7 @@ use alluvium::pipeline::Settings;
 use crate::{
     matrix::{send_mixed, visible},
     support::{
+        counted::Counted,
         program::{command, ended, run, written},
         proof::{OF_RIVALS, OF_TROUBLE, Promise, Proof, Sent},
         stage::{Behind, DATASET, Running, Stage, objects},
@@ -152,6 +153,7 @@ async fn two_groups_on_one_dataset_waste_work_and_corrupt_nothing() {
     let (stage, mut sent) = (Stage::new(PARTITIONS).await, Sent::default());
     let (one, other) = (settings(&stage, &of_group("one")), settings(&stage, &of_group("other")));
     let witness = Witness::of(&objects(&one), DATASET);
+    let counted = [Counted::of("alluvium_fences_total"), Counted::of("alluvium_group_rebalances_total")];
     let (first, second) = (Running::start(one.clone()).await, Running::start(other).await);
     until("each has all partitions", async || {
         [&first, &second].iter().all(|worker| worker.pipeline.progress().lanes_open == 8)
@@ -163,6 +165,7 @@ async fn two_groups_on_one_dataset_waste_work_and_corrupt_nothing() {
     let (first, second) = (first.stop().await, second.stop().await);
     assert_eq!((&first.failures, &second.failures), (&vec![], &vec![]));
     assert!(first.tally.fences + second.tally.fences > 0, "they met at least once");
+    counted.iter().for_each(Counted::assert_moved);
     proof.shown(&[Promise::L6]);
     witness.agree(&proof).await;
     proof.lake(&objects(&one), &sent).await;

@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 
 use super::{assert_same, file, in_the_lake, settings, text};
 use crate::support::{
+    counted::Counted,
     postgres::{PASSWORD, Postgres},
     program::{command, ended, run},
     stage::{Running, Stage, assert_clean, batch, flower, value},
@@ -57,16 +58,26 @@ async fn two_workers_at_once_double_nothing() {
     let Some(server) = Postgres::start().await else { return };
     let stage = Stage::new(2).await;
     let settings = settings(&stage, &table(&server, "flowers"), "roll_rows = 50\nroll_age = \"100ms\"\n");
+    let counted = Counted::of("alluvium_outlet_fences_total");
     let workers = [Running::start(settings.clone()).await, Running::start(settings.clone()).await];
     for _ in 0..20 {
         stage.send_flowers(2, 60).await;
     }
-    let client = server.client().await;
-    until("all are there", async || super::count(&client, "flowers").await >= 2400).await;
+    let (client, mut sent) = (server.client().await, 2400);
+    until("all are there, and the two have met", async || {
+        let all = super::count(&client, "flowers").await >= i64::try_from(sent).unwrap();
+        if all && !counted.has_moved() {
+            stage.send_flowers(2, 60).await;
+            sent += 120;
+            return false;
+        }
+        all
+    })
+    .await;
     for worker in workers {
         worker.stop().await;
     }
-    assert_same(&client, "flowers", &settings, 2400).await;
+    assert_same(&client, "flowers", &settings, sent).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,7 +193,9 @@ async fn every_kind_of_value_arrives_as_it_is_or_as_the_page_says() {
     let client = server.client().await;
     let settings = settings(&stage, &format!("{fields}{}", table(&server, "kinds")), "");
     // A column of nanoseconds keeps them all in a bigint.
+    let counted = Counted::of("alluvium_outlet_altered_total");
     let probe = batch(settings.clone()).await;
+    counted.assert_moved();
     assert_eq!(probe.failures, Vec::<String>::new());
     assert_eq!(probe.outlets[0].sent, 2);
     let rows = shown(&client, "id, i32, f32, flag, word, day, rfc, ns, far").await;

@@ -13,6 +13,7 @@ use alluvium::{
 
 use super::{file, in_the_lake, settings, text};
 use crate::support::{
+    counted::Counted,
     program::{self, Hold, Ran, command, ended, run, signal},
     proof::{OF_A_TOPIC, Promise, Proof},
     registry::{Scripted, client},
@@ -60,8 +61,11 @@ async fn scored_records_go_back_with_their_key_and_where_they_came_from() {
     stage.send(0, (0..40).map(keyed).collect()).await;
     stage.send(1, (40..70).map(flower).collect()).await;
     let settings = settings(&stage, "[results]\ntopic = \"{topic}.results\"\n", "roll_rows = 20\n");
+    let counted = Counted::of("alluvium_outlet_records_total");
     let summary = batch(settings.clone()).await;
+    counted.assert_moved();
     assert_eq!((summary.failures, summary.outlets[0].sent, summary.outlets[0].behind), (vec![], 70, 0));
+    assert_eq!(summary.outlets[0].to, format!("topic {TOPIC}.results"));
     let records = read(&stage, &format!("{TOPIC}.results")).await;
     let mut lake = in_the_lake(&settings).await;
     lake.sort();
@@ -221,7 +225,9 @@ async fn what_an_expiry_deleted_before_it_was_sent_is_left_out_and_told() {
     let expire = Expire { store: &store, dataset: DATASET, before, reason: "old", writer: "test" };
     assert_eq!(expire.delete().await.unwrap().found.scored, 5);
     let with = settings(&stage, "[results]\ntopic = \"late\"\n", "");
+    let counted = Counted::of("alluvium_outlet_expired_total");
     let summary = batch(with.clone()).await;
+    counted.assert_moved();
     assert_eq!((summary.failures, summary.outlets[0].sent, summary.outlets[0].expired), (vec![], 5, 5));
     assert_eq!(places(&read(&stage, "late").await, RESULT), [1, 3, 5, 7, 9].map(|at| (0, at)).into());
     // What is gone without a note is no such thing.
@@ -230,7 +236,9 @@ async fn what_an_expiry_deleted_before_it_was_sent_is_left_out_and_told() {
     for file in files(&plain).await.into_iter().filter(|file| file.contains("00000000000000000010")) {
         store.delete(&file.as_str().into()).await.unwrap();
     }
+    let counted = Counted::of("alluvium_outlet_errors_total");
     let summary = batch(with).await;
+    counted.assert_moved();
     assert!(summary.failures[0].contains("is gone, and no note says that it was expired"), "{summary:?}");
 }
 

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod admin;
+pub mod counted;
 pub mod faulty;
 pub mod foreign;
 pub mod kafka;
@@ -16,6 +17,7 @@ pub mod scripted;
 pub mod secure;
 pub mod stage;
 pub mod versions;
+pub mod web;
 pub mod witness;
 pub mod writer;
 

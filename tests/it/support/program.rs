@@ -18,6 +18,8 @@ pub struct Ran {
 pub fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_alluvium"));
     command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("ALLUVIUM_LOG");
+    // As on a terminal; what is JSON otherwise has a test of its own.
+    command.env("ALLUVIUM_LOG_FORMAT", "text");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }

@@ -49,7 +49,7 @@ use asked::{key, keys_in, verb};
 
 pub const BUCKET: &str = "lake";
 const KEY: &str = "test-key";
-const SECRET: &str = "test-secret";
+pub const SECRET: &str = "test-secret";
 
 #[derive(Debug)]
 pub struct S3Server {

@@ -101,9 +101,11 @@ impl Stage {
         let measurements: String = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
             .map(|name| format!("[[fields]]\nname = \"{name}\"\ntype = \"float64\"\n"))
             .concat();
+        // Tests run side by side, and the default address is one.
+        let page = if more.contains("[http]") { "" } else { "[http]\nlisten = \"off\"\n" };
         format!(
             "[source]\nbrokers = \"{brokers}\"\ntopic = \"{topic}\"\n\n[[fields]]\nname = \"id\"\ntype = \"int64\"\n\
-             {measurements}\n[model]\npath = \"{model}\"\n\n{more}\n\n[lake]\nurl = \"{lake}\"\ndataset = \"{DATASET}\"\n"
+             {measurements}\n[model]\npath = \"{model}\"\n\n{page}\n{more}\n\n[lake]\nurl = \"{lake}\"\ndataset = \"{DATASET}\"\n"
         )
     }
 

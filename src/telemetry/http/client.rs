@@ -1,0 +1,169 @@
+//! Asks another process of Alluvium, for `alluvium top`.
+//!
+//! Owns: one GET over HTTP/1.1, with or without TLS, and its limits. Invariant: the token stands in no text.
+
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Empty};
+use hyper::{
+    Request, StatusCode, Uri,
+    body::Incoming,
+    client::conn::http1,
+    header::{AUTHORIZATION, HOST, HeaderValue},
+};
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Token, tls};
+
+/// From the connection to the last byte of an answer.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
+/// A status of many thousand partitions has less.
+const ANSWER_BYTES_MAX: usize = 32 << 20;
+
+/// Whom to ask.
+#[derive(Debug)]
+pub struct Client {
+    url: String,
+    authority: String,
+    host: String,
+    port: u16,
+    tls: Option<Arc<ClientConfig>>,
+    token: Option<Token>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("{url} is not the address of a page; one is http://127.0.0.1:9184")]
+    Url { url: String },
+    #[error("can't trust what {path} says: {why}")]
+    Trust { path: String, why: String },
+    #[error("nobody answers at {url}: {source}; does a stream or batch run there, with listen under [http]?")]
+    Connect { url: String, source: io::Error },
+    #[error("{url} breaks off: {source}")]
+    Http { url: String, source: hyper::Error },
+    #[error("{url} wants the token that is set under [http]; hand it over as ALLUVIUM_HTTP_TOKEN")]
+    Token { url: String },
+    #[error("{url} answers {code}: {text}")]
+    Answer { url: String, code: StatusCode, text: String },
+    #[error("{url} does not answer within {ANSWER_WAIT_MAX:?}")]
+    Silent { url: String },
+    #[error("{url} answers with more than {ANSWER_BYTES_MAX} bytes")]
+    Large { url: String },
+}
+
+impl Client {
+    /// `url` is a page's; `http://` may be left out. `ca` is trusted in place of the system's certificates.
+    pub fn new(url: &str, ca: Option<&Path>, token: Option<Token>) -> Result<Self, ClientError> {
+        let bad = || ClientError::Url { url: url.to_owned() };
+        let whole = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let uri: Uri = whole.parse().map_err(|_| bad())?;
+        let (scheme, authority) = uri.scheme_str().zip(uri.authority()).ok_or_else(bad)?;
+        let secure = match scheme {
+            "http" => false,
+            "https" => true,
+            _ => return Err(bad()),
+        };
+        if authority.as_str().contains('@') || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(bad());
+        }
+        let trust = |why| ClientError::Trust { path: ca.map(|ca| ca.display().to_string()).unwrap_or_default(), why };
+        Ok(Self {
+            url: format!("{scheme}://{authority}"),
+            authority: authority.to_string(),
+            host: authority.host().trim_matches(['[', ']']).to_owned(),
+            port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
+            tls: secure.then(|| tls::trusting(ca)).transpose().map_err(trust)?.map(Arc::new),
+            token,
+        })
+    }
+
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What stands at a path.
+    pub async fn get(&self, path: &str) -> Result<Bytes, ClientError> {
+        let silent = |_| ClientError::Silent { url: self.url.clone() };
+        timeout(ANSWER_WAIT_MAX, self.ask(path)).await.map_err(silent)?
+    }
+
+    async fn ask(&self, path: &str) -> Result<Bytes, ClientError> {
+        let connect = |source| ClientError::Connect { url: self.url.clone(), source };
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(connect)?;
+        let Some(tls) = &self.tls else { return self.ask_over(stream, path).await };
+        let name = ServerName::try_from(self.host.clone()).map_err(|_| ClientError::Url { url: self.url.clone() })?;
+        let stream = TlsConnector::from(tls.clone()).connect(name, stream).await.map_err(connect)?;
+        self.ask_over(stream, path).await
+    }
+
+    async fn ask_over<S>(&self, stream: S, path: &str) -> Result<Bytes, ClientError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let http = |source| ClientError::Http { url: self.url.clone(), source };
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
+        let _conversing = AbortOnDropHandle::new(tokio::spawn(connection));
+        let mut request = Request::new(Empty::<Bytes>::new());
+        let unfit = |_| ClientError::Url { url: self.url.clone() };
+        *request.uri_mut() = path.parse().map_err(|_| ClientError::Url { url: self.url.clone() })?;
+        request.headers_mut().insert(HOST, HeaderValue::try_from(&self.authority).map_err(unfit)?);
+        if let Some(token) = &self.token {
+            let mut shown = HeaderValue::try_from(format!("Bearer {}", token.reveal())).map_err(unfit)?;
+            shown.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, shown);
+        }
+        let answer = sender.send_request(request).await.map_err(http)?;
+        let code = answer.status();
+        let text = self.read(answer.into_body()).await?;
+        match code {
+            StatusCode::OK => Ok(text),
+            StatusCode::UNAUTHORIZED => Err(ClientError::Token { url: self.url.clone() }),
+            _ => {
+                let text = String::from_utf8_lossy(&text).chars().take(200).collect::<String>();
+                Err(ClientError::Answer { url: self.url.clone(), code, text: text.trim().to_owned() })
+            }
+        }
+    }
+
+    async fn read(&self, mut body: Incoming) -> Result<Bytes, ClientError> {
+        let mut text = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|source| ClientError::Http { url: self.url.clone(), source })?;
+            text.extend_from_slice(frame.data_ref().map_or(&[], Bytes::as_ref));
+            if text.len() > ANSWER_BYTES_MAX {
+                return Err(ClientError::Large { url: self.url.clone() });
+            }
+        }
+        Ok(text.freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_page_s_or_is_refused() {
+        for (given, meant) in [
+            ("http://127.0.0.1:9184", "http://127.0.0.1:9184"),
+            ("127.0.0.1:9184", "http://127.0.0.1:9184"),
+            ("https://alluvium.example/", "https://alluvium.example"),
+            ("http://[::1]:9184/", "http://[::1]:9184"),
+        ] {
+            assert_eq!(Client::new(given, None, None).unwrap().url(), meant);
+        }
+        for wrong in ["", "ftp://a", "http://u:p@a", "http://a/status", "http://a?x", "http:// a"] {
+            assert!(Client::new(wrong, None, None).is_err(), "{wrong}");
+        }
+    }
+}
