@@ -78,6 +78,9 @@ impl Cause {
                 Self::new(BrokerErrorKind::Transient, text, remedy)
             }
             told if told.contains("invalid peer certificate") => Self::person(text, "check the broker's certificate"),
+            told if told.contains("Invalid Hostname") => {
+                Self::person(text, "name the broker by a name or by an address of IPv4, where it speaks TLS")
+            }
             told if told.contains("invalid socket address") || told.contains("invalid port value") => {
                 Self::person(text, "write the broker as host:port")
             }

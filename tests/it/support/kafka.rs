@@ -257,7 +257,8 @@ fn format(jars: &Path, settings: &Path, users: &[String]) -> Child {
 
 fn written_settings(folder: &Path, node: usize, ports: &[(u16, u16)], setup: Setup, further: &Further) -> PathBuf {
     let [bound, named] = ["127.0.0.1", "localhost"].map(|host| {
-        further.listeners.iter().map(|(name, port)| format!(",{name}://{host}:{port}")).collect::<String>()
+        let further: Vec<_> = further.listeners.iter().map(|(name, port)| format!(",{name}://{host}:{port}")).collect();
+        further.concat()
     });
     let voters: Vec<_> =
         ports.iter().enumerate().map(|(id, (_, port))| format!("{}@127.0.0.1:{port}", id + 1)).collect();

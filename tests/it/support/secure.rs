@@ -140,7 +140,9 @@ pub fn token(user: &str, seconds_left: i64) -> String {
 
 fn settings(files: &Files, password: &str) -> String {
     let mut text = String::from("listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT");
-    MAP.iter().for_each(|(name, protocol)| write!(text, ",{name}:{protocol}").unwrap());
+    for (name, protocol) in MAP {
+        write!(text, ",{name}:{protocol}").unwrap();
+    }
     text.push('\n');
     for (listener, certificate) in
         [("tls", "good"), ("mutual", "good"), ("sasltls", "good"), ("expired", "expired"), ("othername", "othername")]
