@@ -47,7 +47,7 @@ async fn nobody_a_stranger_and_silence_are_told_apart() {
     let address = stranger.local_addr().unwrap().to_string();
     let greeting = async {
         let (mut stream, _) = stranger.accept().await.unwrap();
-        stream.read(&mut [0; 1024]).await.unwrap();
+        let _asked = stream.read(&mut [0; 1024]).await.unwrap();
         stream.write_all(b"220 mail.example\r\n").await.unwrap();
     };
     let (ran, ()) = tokio::join!(run(["health", &address]), greeting);

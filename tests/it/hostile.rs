@@ -65,12 +65,12 @@ fn file(table: &str, line: &str) -> String {
     .into();
     let text = tables.entry(table).or_default();
     let key = line.split(' ').next().unwrap();
-    *text =
-        text.lines().filter(|line| !line.starts_with(&format!("{key} ="))).map(|line| format!("{line}\n")).collect();
-    text.push_str(line);
+    let others: Vec<_> = text.lines().filter(|line| !line.starts_with(&format!("{key} ="))).chain([line]).collect();
+    *text = others.join("\n");
     let order = ["source", "[fields]", "model", "lake"];
     let others = tables.keys().copied().filter(|table| !order.contains(table)).collect::<Vec<_>>();
-    order.into_iter().chain(others).map(|table| format!("[{table}]\n{}\n", tables[table])).collect()
+    let written = order.into_iter().chain(others).map(|table| format!("[{table}]\n{}\n", tables[table]));
+    written.collect::<Vec<_>>().concat()
 }
 
 /// The file with this name at the entrance: what is wrong with it, if anything.

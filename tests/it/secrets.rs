@@ -190,13 +190,15 @@ async fn seen_in_ps_and_stopped(child: &tokio::process::Child) {
         assert!(!shown.contains(PLANTED), "{shown}");
     }
     // Signals are waited for from the start; one that came before would end it too.
-    until("it has begun", async || fs::read_to_string(arguments.with_file_name("status")).is_ok_and(catches_sigterm))
-        .await;
+    until("it has begun", async || {
+        fs::read_to_string(arguments.with_file_name("status")).is_ok_and(|status| catches_sigterm(&status))
+    })
+    .await;
     signal(child, &["TERM"]);
 }
 
 /// Whether the process has a handler for SIGTERM, or is over; true at once where nobody can tell.
-fn catches_sigterm(status: String) -> bool {
+fn catches_sigterm(status: &str) -> bool {
     const SIGTERM: u64 = 1 << 14;
     if status.contains("State:\tZ") {
         return true;

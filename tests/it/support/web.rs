@@ -19,8 +19,8 @@ use super::{LIMIT, program};
 pub const LIMITS: HttpLimits = HttpLimits {
     connections_max: 64,
     pages_max: 8,
-    head_wait_max: Duration::from_secs(60),
-    taken_wait_max: Duration::from_secs(60),
+    head_wait_max: Duration::from_mins(1),
+    taken_wait_max: Duration::from_mins(1),
 };
 
 pub fn anywhere() -> HttpSettings {
