@@ -1,6 +1,6 @@
 //! A text that must never be shown: a password, a token, a URL with one in it.
 //!
-//! Invariant: no `Debug` and no message has it in it; whoever needs it says so with [`Secret::reveal`].
+//! Invariant: no `Debug` and no message has it in it; whoever needs it says so with `Secret::reveal`.
 
 use std::fmt;
 
