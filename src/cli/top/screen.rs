@@ -9,8 +9,8 @@ use std::{
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::sync::mpsc::{Receiver, channel};
 
-/// Where nothing says how large it is.
-const SIZE: (usize, usize) = (100, 40);
+/// Where it is no terminal: nothing is cut off there.
+const SIZE: (usize, usize) = (1_000, 40);
 /// A page of its own, no cursor, no line goes on in the next.
 const TAKE: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
 const GIVE_BACK: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";

@@ -142,7 +142,7 @@ fn event(event: &Event) -> String {
 
 fn partitions(status: &Status, rows: usize, width: usize) -> Vec<String> {
     let head = format!(
-        "{:<28} {:>5} {:<8} {:>12} {:>12} {:>10} {:>9} {:>9}  {}",
+        "{:<20} {:>5} {:<8} {:>12} {:>12} {:>10} {:>9} {:>9}  {}",
         "partition", "no.", "state", "position", "end", "lag", "lag, time", "rejected", "model"
     );
     let shown = status.partitions.iter().take(rows);
@@ -160,7 +160,7 @@ fn partition(told: &Partition) -> String {
     let trouble = told.trouble.as_ref().map(|trouble| format!("  ! {trouble}")).unwrap_or_default();
     let model = told.model.as_deref().unwrap_or("–");
     safe(&format!(
-        "{:<28} {:>5} {:<8} {:>12} {:>12} {:>10} {late:>9} {:>9}  {model}{trouble}",
+        "{:<20} {:>5} {:<8} {:>12} {:>12} {:>10} {late:>9} {:>9}  {model}{trouble}",
         told.topic, told.partition, told.state, told.position, told.end, told.lag_records, told.rejected
     ))
 }
