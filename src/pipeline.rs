@@ -92,6 +92,14 @@ pub enum Mode {
     Range(BTreeMap<TopicPartition, OffsetRange>),
 }
 
+impl Mode {
+    /// As people know it: whatever has an end is a batch.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        if *self == Self::Stream { "stream" } else { "batch" }
+    }
+}
+
 /// A pipeline with everything it needs in hand, and no lane open yet.
 #[derive(Debug)]
 pub struct Pipeline {

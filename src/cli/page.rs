@@ -31,9 +31,8 @@ pub(super) struct Stand {
 
 impl Stand {
     pub(super) fn new(mode: &Mode) -> Self {
-        let mode = if *mode == Mode::Stream { "stream" } else { "batch" };
         let (pipeline, stopping) = (Arc::default(), Arc::default());
-        Self { mode, started_ms: Utc::now().timestamp_millis(), pipeline, stopping }
+        Self { mode: mode.name(), started_ms: Utc::now().timestamp_millis(), pipeline, stopping }
     }
 
     pub(super) fn opened(&self, pipeline: &Arc<Pipeline>) {

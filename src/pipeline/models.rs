@@ -160,10 +160,11 @@ fn described(settings: &ModelSettings, model: &Model) -> status::Model {
     let ModelRef { name, version, .. } = model.reference();
     let held_out = model.manifest().training.as_ref().map(|training| &training.held_out);
     let metrics = held_out.map(|held_out| {
-        let f1: f64 = held_out.classes.iter().map(|class| class.f1).sum();
-        let classes = f64::from(u32::try_from(held_out.classes.len().max(1)).unwrap_or(u32::MAX));
-        let known =
-            [("accuracy", Some(held_out.accuracy)), ("macro F1", Some(f1 / classes)), ("log loss", held_out.log_loss)];
+        let known = [
+            ("accuracy", Some(held_out.accuracy)),
+            ("macro F1", Some(held_out.macro_f1())),
+            ("log loss", held_out.log_loss),
+        ];
         known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     });
     let url = &settings.url;

@@ -193,11 +193,15 @@ impl Followers {
             };
             self.lanes.values().map(of_lane).sum()
         };
-        let mut sources: Vec<_> = self.lanes.iter().map(|(id, followed)| (&*followed.topic, &*id.dataset)).collect();
-        sources.dedup();
-        let source = <[_; 1]>::try_from(sources).ok().map(|[source]| source);
+        let source = only(self.lanes.iter().map(|(id, followed)| (&*followed.topic, &*id.dataset)));
         self.outlets.iter().map(|outlet| outlet.tally(behind(outlet.name), source)).collect()
     }
+}
+
+/// The one that all of them are, if they are.
+pub(super) fn only<T: PartialEq>(mut all: impl Iterator<Item = T>) -> Option<T> {
+    let first = all.next()?;
+    all.all(|other| other == first).then_some(first)
 }
 
 struct AbortOnDrop(tokio::task::AbortHandle);

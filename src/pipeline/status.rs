@@ -16,8 +16,9 @@ use std::cmp::Reverse;
 use chrono::Utc;
 
 use super::{
-    Mode, Pipeline,
+    Pipeline,
     lanes::{Held, Lanes},
+    outlets::only,
 };
 use crate::{
     lane::{Standing, Times},
@@ -51,7 +52,7 @@ impl Pipeline {
         let steps = self.journal.steps.told();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            mode: if self.mode == Mode::Stream { "stream" } else { "batch" }.to_owned(),
+            mode: self.mode.name().to_owned(),
             started_ms: self.started_ms,
             now_ms,
             ready: not_ready.is_empty(),
@@ -117,10 +118,7 @@ impl Pipeline {
             let places = partitions.iter().flat_map(|partition| &partition.outlets);
             places.filter(|place| place.name == name).map(|place| place.behind).sum()
         };
-        let mut sources: Vec<_> = partitions.iter().map(|place| (&*place.topic, &*place.dataset)).collect();
-        sources.sort_unstable();
-        sources.dedup();
-        let source = <[_; 1]>::try_from(sources).ok().map(|[source]| source);
+        let source = only(partitions.iter().map(|place| (&*place.topic, &*place.dataset)));
         let told = self.outlets.iter().map(|outlet| outlet.tally(behind(outlet.name), source));
         let told = told.map(|tally| Outlet {
             name: tally.outlet.to_owned(),

@@ -51,7 +51,8 @@ pub fn visible(text: &str) -> Cow<'_, str> {
 }
 
 /// Control characters, breaks of lines, and what writes a line from right to left.
-fn is_unseen(c: char) -> bool {
+#[must_use]
+pub fn is_unseen(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

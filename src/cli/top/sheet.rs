@@ -6,10 +6,13 @@
 
 use chrono::{DateTime, Local};
 
-use crate::telemetry::{
-    history::Told,
-    progress::count,
-    status::{Event, Partition, Scored, Status},
+use crate::{
+    record::name::is_unseen,
+    telemetry::{
+        history::Told,
+        progress::count,
+        status::{Event, Partition, Scored, Status},
+    },
 };
 
 /// Narrower than that nothing can be read.
@@ -192,8 +195,8 @@ fn time(at_ms: i64) -> String {
 
 /// Without what a terminal would act upon, or what would turn a line round.
 fn safe(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if c.is_control() || turns(c) { '·' } else { c }).collect()
+    let acts = |c: char| is_unseen(c) || matches!(c, '\u{200e}' | '\u{200f}');
+    text.chars().map(|c| if acts(c) { '·' } else { c }).collect()
 }
 
 fn cut(line: &str, width: usize) -> String {
