@@ -15,10 +15,10 @@ ENV CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0
 
 # The libraries first, with an empty program: this layer stays until a manifest changes.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src benches tests/it tests/chaos \
+RUN mkdir -p src benches/end_to_end tests/it tests/chaos \
     && : > src/lib.rs \
-    && for stub in src/main benches/decode benches/score benches/encode benches/commit benches/lane benches/workers \
-        benches/simulate tests/it/main tests/chaos/main; do echo 'fn main() {}' > "$stub.rs"; done \
+    && for stub in src/main benches/decode benches/score benches/encode benches/commit benches/end_to_end/main \
+        benches/workers benches/simulate tests/it/main tests/chaos/main; do echo 'fn main() {}' > "$stub.rs"; done \
     && cargo build --locked --profile image --no-default-features --features flex --bin alluvium
 
 COPY . .

@@ -17,7 +17,8 @@ use alluvium::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const DEMO: &str = include_str!("../../src/cli/demo.toml");
+/// The pipeline file of `alluvium demo`, before its blanks are filled in.
+pub const DEMO: &str = include_str!("../../src/cli/demo.toml");
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris");
 const SEED: u64 = 1;
 /// 2026-11-21T07:00:00Z
