@@ -12,9 +12,11 @@ use alluvium::{
     record::{ModelRef, Record},
     telemetry::progress::count,
 };
+use anyhow::ensure;
 use chrono::Utc;
 use object_store::path::Path as LakePath;
 use serde::Serialize;
+use tokio::process::Command;
 use uuid::Uuid;
 
 use crate::{apart::median, args::Args, goals, job::Job, report::Outcome, stand::Stand};
@@ -48,6 +50,8 @@ async fn ledger(args: &Args, stand: &mut Stand, claims: u64) -> anyhow::Result<J
     for partition in (0..args.partitions).filter(|_| claims > 0) {
         plant(&job.local, &lane(&job, partition), &topic.name, i64::try_from(claims)?)?;
     }
+    // Or each later fsync would wait for some of these files too.
+    ensure!(Command::new("sync").status().await?.success(), "`sync` failed");
     job.batch(partitions).await?;
     Ok(job)
 }
