@@ -29,7 +29,7 @@ Experiments:
   start        A topic whose first 100,000 records (--claims) belong to as many claims of a local lake. One record more is
                sent, and `alluvium batch` is run: its whole life, up to its exit, is the figure, so that the first fetch came
                earlier. Once as it is; once with the ledger's hints deleted, so that the claims are listed; and both on a lake
-               with one claim a partition. Always in a local folder, whatever --store says.
+               that has the same records by one claim a partition. Always in a local folder, whatever --store says.
 
 Examples:
   cargo bench --bench end_to_end

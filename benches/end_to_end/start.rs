@@ -29,7 +29,7 @@ const SEED: u64 = 2;
 
 pub async fn measure(args: &Args, stand: &mut Stand) -> anyhow::Result<Outcome> {
     let claims = args.claims().div_ceil(u64::try_from(args.partitions)?);
-    let (long, short) = (ledger(args, stand, claims).await?, ledger(args, stand, 0).await?);
+    let (long, short) = (ledger(args, stand, claims, true).await?, ledger(args, stand, claims, false).await?);
     let mut rounds = vec![];
     for _ in 0..args.rounds() {
         rounds.push(Round {
@@ -42,17 +42,17 @@ pub async fn measure(args: &Args, stand: &mut Stand) -> anyhow::Result<Outcome> 
     Start::new(args.partitions, claims, rounds).told()
 }
 
-/// A topic whose records are all in the lake, each of the first so many of a partition by a claim of its own.
-async fn ledger(args: &Args, stand: &mut Stand, claims: u64) -> anyhow::Result<Job> {
+/// A topic whose records are all in the lake: in one claim a partition, or all but the last in one each.
+async fn ledger(args: &Args, stand: &mut Stand, claims: u64, planted: bool) -> anyhow::Result<Job> {
     let partitions = u64::try_from(args.partitions)?;
     let topic = stand.topic(args.partitions, (claims + 1) * partitions).await?;
     let job = stand.job(&topic)?;
-    for partition in (0..args.partitions).filter(|_| claims > 0) {
+    for partition in (0..args.partitions).filter(|_| planted) {
         plant(&job.local, &lane(&job, partition), &topic.name, i64::try_from(claims)?)?;
     }
     // Or each later fsync would wait for some of these files too.
     ensure!(Command::new("sync").status().await?.success(), "`sync` failed");
-    job.batch(partitions).await?;
+    job.batch(if planted { partitions } else { topic.records }).await?;
     Ok(job)
 }
 
