@@ -18,7 +18,7 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches/end_to_end tests/it tests/chaos \
     && : > src/lib.rs \
     && for stub in src/main benches/decode benches/score benches/encode benches/commit benches/end_to_end/main \
-        benches/workers benches/simulate tests/it/main tests/chaos/main; do echo 'fn main() {}' > "$stub.rs"; done \
+        benches/counts benches/workers benches/simulate tests/it/main tests/chaos/main; do echo 'fn main() {}' > "$stub.rs"; done \
     && cargo build --locked --profile image --no-default-features --features flex --bin alluvium
 
 COPY . .
