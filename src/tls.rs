@@ -1,4 +1,4 @@
-//! What a client trusts and how it proves who it is, when it speaks TLS: from files in PEM to rustls's settings.
+//! What a side of a TLS connection trusts and how it proves who it is: from files in PEM to rustls's settings.
 //!
 //! Owns: reading certificates and keys. Does not own: which connection uses them, nor what a failed handshake means.
 
@@ -14,7 +14,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-/// The files by which a client proves who it is.
+/// The files by which a client, or the server of the page, proves who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The certificate, and those between it and an authority.

@@ -9,7 +9,7 @@ use super::{
     section::Section,
     value::{self, Given, Refusal},
 };
-use crate::telemetry::http::{HttpSettings, Listen, TlsFiles, Token, TokenFrom};
+use crate::telemetry::http::{HttpSettings, Identity, Listen, Token, TokenFrom};
 
 pub(super) fn http(table: &mut Section<'_, '_>) -> Option<HttpSettings> {
     let listen = table.read_or(&keys::HTTP_LISTEN, Listen::Default, listen);
@@ -25,7 +25,7 @@ pub(super) fn http(table: &mut Section<'_, '_>) -> Option<HttpSettings> {
         (None, file) => file.map(TokenFrom::File),
     };
     let tls = match (cert?, key?) {
-        (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+        (Some(cert), Some(key)) => Some(Identity { cert, key }),
         (None, None) => None,
         (Some(_), None) => {
             return table.refuse(&keys::HTTP_TLS_CERT, Refusal::because("tls_cert needs tls_key beside it"));

@@ -23,7 +23,7 @@ use crate::{
     pipeline::{Flow, Flows, Naming, Sharing, TopicPattern},
     record::{Field, FieldKind, TimestampFormat},
     registry::{RegistrySettings, Secret},
-    telemetry::http::{HttpSettings, Listen, TlsFiles, Token, TokenFrom},
+    telemetry::http::{HttpSettings, Listen, Token, TokenFrom},
 };
 
 const SOURCE: &str = "[source]\nbrokers = \"localhost:9092\"\ntopic = \"iris\"\n";
@@ -315,7 +315,7 @@ fn every_key_reaches_its_setting() {
         http: HttpSettings {
             listen: Listen::At(([127, 0, 0, 1], 9200).into()),
             token: Some(TokenFrom::File("token".into())),
-            tls: Some(TlsFiles { cert: "page.pem".into(), key: "page.key".into() }),
+            tls: Some(Identity { cert: "page.pem".into(), key: "page.key".into() }),
         },
     };
     assert_eq!(parse(FULL, unset), Ok(wanted));

@@ -42,7 +42,7 @@ const LAW: [(&str, &[&str]); 21] = [
     ("objects", &[]),
     (SIMULATE, &["broker", "table", "record", "objects"]),
     (REGISTRY, &["record", SECRET]),
-    (TELEMETRY, &[]),
+    (TELEMETRY, &[SECRET, TLS]),
     (SECRET, &[]),
     (TLS, &[]),
 ];

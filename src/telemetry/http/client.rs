@@ -23,6 +23,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Token, tls};
+use crate::tls::TlsError;
 
 /// From the connection to the last byte of an answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -44,8 +45,8 @@ pub struct Client {
 pub enum ClientError {
     #[error("{url} is not the address of a page; one is http://127.0.0.1:9184")]
     Url { url: String },
-    #[error("can't trust what {path} says: {why}")]
-    Trust { path: String, why: String },
+    #[error("can't speak TLS with {url}")]
+    Trust { url: String, source: TlsError },
     #[error("nobody answers at {url}: {source}; does a stream or batch run there, with listen under [http]?")]
     Connect { url: String, source: io::Error },
     #[error("{url} breaks off: {source}")]
@@ -75,13 +76,13 @@ impl Client {
         if authority.as_str().contains('@') || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(bad());
         }
-        let trust = |why| ClientError::Trust { path: ca.map(|ca| ca.display().to_string()).unwrap_or_default(), why };
+        let trust = |source| ClientError::Trust { url: url.to_owned(), source };
         Ok(Self {
             url: format!("{scheme}://{authority}"),
             authority: authority.to_string(),
             host: authority.host().trim_matches(['[', ']']).to_owned(),
             port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
-            tls: secure.then(|| tls::trusting(ca)).transpose().map_err(trust)?.map(Arc::new),
+            tls: secure.then(|| tls::trusting(ca)).transpose().map_err(trust)?,
             token,
         })
     }

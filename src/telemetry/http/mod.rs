@@ -36,9 +36,10 @@ use self::{auth::Door, looks::Looks, site::Site, slow::Prompt};
 pub use self::{
     auth::{TOKEN_CHARACTERS_MAX, TOKEN_CHARACTERS_MIN, Token, TokenFrom},
     client::{Client, ClientError},
-    tls::TlsFiles,
 };
 use super::{chain, status::Status};
+pub use crate::tls::Identity;
+use crate::tls::TlsError;
 
 /// Where a run is looked at unless its file says otherwise.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9184);
@@ -62,7 +63,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub struct HttpSettings {
     pub listen: Listen,
     pub token: Option<TokenFrom>,
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<Identity>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,8 +102,8 @@ pub enum HttpError {
          such as `openssl rand -hex 32` makes", path.display()
     )]
     Token { path: PathBuf },
-    #[error("can't serve the page over TLS with {}: {why}", path.display())]
-    Tls { path: PathBuf, why: String },
+    #[error("can't serve the page over TLS with tls_cert and tls_key of [http]")]
+    Tls(#[from] TlsError),
 }
 
 /// Serves until it is dropped.
@@ -129,7 +130,7 @@ pub async fn serve_within(
         return Ok(None);
     }
     let token = settings.token.as_ref().map(TokenFrom::read).transpose()?;
-    let tls = settings.tls.as_ref().map(TlsFiles::acceptor).transpose()?;
+    let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
     let Some((listener, address)) = bind(settings.listen).await? else { return Ok(None) };
     if token.is_none() && !address.ip().is_loopback() {
         tracing::warn!("whoever reaches {address} sees this run, its records too; set a token under [http]");
