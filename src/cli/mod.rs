@@ -12,6 +12,7 @@ use crate::{
     telemetry::{LogFormat, chain_in_lines},
 };
 
+mod asked;
 mod audit;
 mod batch;
 #[cfg(feature = "embedded")]

@@ -35,7 +35,7 @@ mod tls;
 use self::{auth::Door, looks::Looks, site::Site, slow::Prompt};
 pub use self::{
     auth::{TOKEN_CHARACTERS_MAX, TOKEN_CHARACTERS_MIN, Token, TokenFrom},
-    client::{Client, ClientError},
+    client::{Answer, Client, ClientError},
 };
 use super::{chain, status::Status};
 pub use crate::tls::Identity;
