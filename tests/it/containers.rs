@@ -1,7 +1,7 @@
 //! What runs in containers: that the files fit each other and the program. `.ci/containers` holds them against the schema
 //! of their kind, and `.ci/manifests` those of Kubernetes.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, process::Command};
 
 use alluvium::config;
 
@@ -94,12 +94,25 @@ fn an_image_is_pinned_and_has_one_version_everywhere() {
     }
 }
 
+/// What the Dockerfile does before it builds the libraries, with the manifest alone.
 #[test]
 fn the_image_is_built_with_stubs_for_every_program() {
-    let (dockerfile, manifest) = (text("Dockerfile"), text("Cargo.toml"));
-    let benches = manifest.split("[[bench]]\nname = \"").skip(1).map(|rest| rest.split('"').next().unwrap());
-    for bench in benches {
-        assert!(dockerfile.contains(&format!("benches/{bench}")), "{bench} has no stub in the Dockerfile");
-    }
-    assert!(manifest.contains("[profile.image]") && dockerfile.contains("--profile image"));
+    let (dockerfile, folder) = (text("Dockerfile"), tempfile::tempdir().unwrap());
+    assert!(text("Cargo.toml").contains("[profile.image]") && dockerfile.contains("--profile image"));
+    let (_, stubs) = dockerfile.split_once("RUN programs=").unwrap();
+    let (stubs, _) = stubs.split_once("&& cargo build").unwrap();
+    let stubs = format!("programs={}", stubs.replace("\\\n", "").trim());
+    fs::copy("Cargo.toml", folder.path().join("Cargo.toml")).unwrap();
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let programs = || {
+        let mut reading = Command::new(&cargo);
+        reading.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(folder.path());
+        let told = reading.output().unwrap();
+        told.status.success().then(|| String::from_utf8(told.stdout).unwrap())
+    };
+    assert!(programs().is_none(), "without stubs cargo reads no manifest");
+    let made = Command::new("sh").args(["-euc", &stubs]).current_dir(folder.path()).output().unwrap();
+    assert!(made.status.success(), "{stubs}: {made:?}");
+    let programs = programs().unwrap_or_else(|| panic!("a program has no stub: {stubs}"));
+    assert!(programs.contains("benches/decode.rs") && programs.contains("tests/chaos/main.rs"), "{programs}");
 }
