@@ -483,6 +483,11 @@ fn a_token_of_the_page_is_refused_without_being_shown() {
         faults_of(&format!("[http]\n{sound}\ntoken_file = \"f\"")),
         ["3:14: token and token_file can't both be there"]
     );
+    assert_eq!(
+        faults_of("[http]\nlisten = \"x\"\ntoken = \"short\"\ntls_cert = \"f\"").len(),
+        3,
+        "all of them at once"
+    );
     assert_eq!(faults_of("[http]\ntls_cert = \"f\""), ["2:12: tls_cert needs tls_key beside it"]);
     assert_eq!(faults_of("[http]\ntls_key = \"f\""), ["2:11: tls_key needs tls_cert beside it"]);
 }

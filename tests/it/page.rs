@@ -258,6 +258,15 @@ async fn over_tls_a_client_that_trusts_it_is_answered() {
     let stranger = client("other.pem", Token::new(TOKEN)).get("/status").await.unwrap_err();
     assert!(stranger.to_string().contains("certificate"), "{stranger}");
     assert_eq!(get(server.address(), "/status").await.code, 0, "nothing is said without TLS");
+    let health = async |url: &str, ca: &str, token: &str| {
+        let arguments = ["health", "--ready", url, "--ca-file", path(ca).to_str().unwrap()].map(ToOwned::to_owned);
+        program::ended(program::command(arguments).env("ALLUVIUM_HTTP_TOKEN", token).spawn().unwrap()).await
+    };
+    health(&url, "own.pem", TOKEN).await.assert_refused(1, &["/readyz with 503", "not ready"]);
+    health(&url, "other.pem", "").await.assert_refused(1, &["can't speak TLS with https://127.0.0.1:", "certificate"]);
+    let plain = server.address().to_string();
+    health(&plain, "own.pem", "").await.assert_refused(1, &["does not speak HTTP", "https://"]);
+    health(&plain, "own.pem", "short").await.assert_refused(2, &["ALLUVIUM_HTTP_TOKEN holds no token"]);
 }
 
 #[tokio::test]
@@ -280,6 +289,7 @@ async fn a_token_or_certificate_that_is_none_is_told_by_its_file() {
     ] {
         let file = program::pipeline_file(&stage, &format!("{PAGE}{keys}"), "");
         program::run(["batch".as_ref(), file.as_os_str()]).await.assert_refused(1, &[told]);
+        program::run(["check".as_ref(), file.as_os_str(), "--offline".as_ref()]).await.assert_told(1, &["page", told]);
     }
 }
 

@@ -97,7 +97,8 @@ impl Client {
         }
         let trust = |source| ClientError::Trust { url: url.to_owned(), source };
         let port = authority.port_u16().unwrap_or(port);
-        let authority = if url.contains("://") { authority.to_string() } else { format!("{}:{port}", authority.host()) };
+        let authority =
+            if url.contains("://") { authority.to_string() } else { format!("{}:{port}", authority.host()) };
         Ok(Self {
             url: format!("{scheme}://{authority}"),
             host: uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned(),
@@ -153,9 +154,9 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let http = |source: hyper::Error| match source.is_parse() {
-            true => ClientError::Foreign { url: self.url.clone(), source },
-            false => ClientError::Http { url: self.url.clone(), source },
+        let http = |source: hyper::Error| {
+            let url = self.url.clone();
+            if source.is_parse() { ClientError::Foreign { url, source } } else { ClientError::Http { url, source } }
         };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
         let _conversing = AbortOnDropHandle::new(tokio::spawn(connection));
@@ -202,7 +203,18 @@ mod tests {
         ] {
             assert_eq!(Client::new(given, None, None).unwrap().url(), meant);
         }
-        for wrong in ["", "ftp://a", "http://u:p@a", "http://a/status", "http://a?x", "http:// a", "a b:1", "me:secret@host:1", "worker/path", "a\r\nb:1"] {
+        for wrong in [
+            "",
+            "ftp://a",
+            "http://u:p@a",
+            "http://a/status",
+            "http://a?x",
+            "http:// a",
+            "a b:1",
+            "me:secret@host:1",
+            "worker/path",
+            "a\r\nb:1",
+        ] {
             assert!(Client::new(wrong, None, None).is_err(), "{wrong}");
         }
     }

@@ -66,6 +66,30 @@ pub struct HttpSettings {
     pub tls: Option<Identity>,
 }
 
+impl HttpSettings {
+    fn read(&self) -> Result<(Option<Token>, Option<TlsAcceptor>), HttpError> {
+        let token = self.token.as_ref().map(TokenFrom::read).transpose()?;
+        Ok((token, self.tls.as_ref().map(tls::acceptor).transpose()?))
+    }
+
+    /// Reads what they name, and listens nowhere. Tells where a run would serve, as `https://0.0.0.0:9184/ with a token`;
+    /// `None` where nowhere.
+    pub fn check(&self) -> Result<Option<String>, HttpError> {
+        let address = match self.listen {
+            Listen::Off => return Ok(None),
+            Listen::Default => DEFAULT_ADDRESS,
+            Listen::At(address) => address,
+        };
+        let (token, tls) = self.read()?;
+        let token = token.map_or("without a token", |_| "with a token");
+        Ok(Some(format!("{} {token}", url(tls.is_some(), address))))
+    }
+}
+
+fn url(secure: bool, address: SocketAddr) -> String {
+    format!("{}://{address}/", if secure { "https" } else { "http" })
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Listen {
     /// At [`DEFAULT_ADDRESS`], and nowhere if another process has it.
@@ -129,8 +153,7 @@ pub async fn serve_within(
     if settings.listen == Listen::Off {
         return Ok(None);
     }
-    let token = settings.token.as_ref().map(TokenFrom::read).transpose()?;
-    let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
+    let (token, tls) = settings.read()?;
     let Some((listener, address)) = bind(settings.listen).await? else { return Ok(None) };
     if token.is_none() && !address.ip().is_loopback() {
         tracing::warn!("whoever reaches {address} sees this run, its records too; set a token under [http]");
@@ -154,7 +177,7 @@ impl Server {
 
     #[must_use]
     pub fn url(&self) -> String {
-        format!("{}://{}/", if self.secure { "https" } else { "http" }, self.address)
+        url(self.secure, self.address)
     }
 }
 
