@@ -13,7 +13,7 @@ use hyper::{
     header::{AUTHORIZATION, HOST, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{CertificateError, ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -22,8 +22,8 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{DEFAULT_ADDRESS, Token, tls};
-use crate::tls::TlsError;
+use super::{DEFAULT_ADDRESS, Token, tls::trusting};
+use crate::tls::{self, TlsError};
 
 /// From the connection to the last byte of an answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -59,8 +59,8 @@ pub enum ClientError {
     Trust { url: String, source: TlsError },
     #[error("nobody answers at {url}: {source}; does a stream or batch run there, with listen under [http]?")]
     Connect { url: String, source: io::Error },
-    #[error("can't speak TLS with {url}: {source}; name who signed its certificate with --ca-file, or ask by http://")]
-    Handshake { url: String, source: io::Error },
+    #[error("can't speak TLS with {url}: {why}")]
+    Handshake { url: String, why: String },
     #[error("what answers at {url} does not speak HTTP: {source}; ask by https:// where the run has tls_cert")]
     Foreign { url: String, source: hyper::Error },
     #[error("{url} breaks off: {source}")]
@@ -104,7 +104,7 @@ impl Client {
             host: uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned(),
             authority,
             port,
-            tls: secure.then(|| tls::trusting(ca)).transpose().map_err(trust)?,
+            tls: secure.then(|| trusting(ca)).transpose().map_err(trust)?,
             token,
             wait_max: ANSWER_WAIT_MAX,
         })
@@ -141,7 +141,8 @@ impl Client {
     }
 
     async fn converse(&self, path: &str) -> Result<Answer, ClientError> {
-        let handshake = |source| ClientError::Handshake { url: self.url.clone(), source };
+        let handshake =
+            |error: io::Error| ClientError::Handshake { url: self.url.clone(), why: why_ended(&error, &self.host) };
         let connect = |source| ClientError::Connect { url: self.url.clone(), source };
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(connect)?;
         let Some(tls) = &self.tls else { return self.ask_over(stream, path).await };
@@ -184,6 +185,22 @@ impl Client {
             }
         }
         Ok(text.freeze())
+    }
+}
+
+/// Why there was no handshake, and what to do.
+fn why_ended(error: &io::Error, host: &str) -> String {
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(fault @ CertificateError::UnknownIssuer)) => {
+            format!("{}; name the authority's with --ca-file", tls::why_refused(fault, host))
+        }
+        Some(rustls::Error::InvalidCertificate(fault)) => {
+            format!("{}; give the run another as tls_cert under [http]", tls::why_refused(fault, host))
+        }
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "what answers there speaks no TLS; ask by http:// where the run has no tls_cert".into()
+        }
+        _ => error.to_string(),
     }
 }
 
