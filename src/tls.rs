@@ -101,7 +101,8 @@ pub fn why_refused(fault: &CertificateError, host: &str) -> String {
         E::NotValidForNameContext { presented, .. } => {
             format!("its certificate is not for `{host}`{}", but_for(presented))
         }
-        E::UnknownIssuer => "its certificate is signed by no authority that is trusted here".into(),
+        // The second, if an authority of the same name is trusted.
+        E::UnknownIssuer | E::BadSignature => "its certificate is signed by no authority that is trusted here".into(),
         // What `openssl req -x509` makes unless it is told otherwise.
         E::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             "its certificate is an authority's (CA:TRUE), which is none for a server".into()

@@ -86,7 +86,7 @@ fn of_certificate(fault: &CertificateError, host: &str) -> Cause {
     let remedy = match fault {
         E::Expired | E::ExpiredContext { .. } | E::NotValidYet | E::NotValidYetContext { .. } => RENEW,
         E::NotValidForName | E::NotValidForNameContext { .. } => NAMES,
-        E::UnknownIssuer => TRUST,
+        E::UnknownIssuer | E::BadSignature => TRUST,
         _ => BROKER_LOG,
     };
     Cause::refused(tls::why_refused(fault, host), remedy)

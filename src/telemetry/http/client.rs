@@ -191,7 +191,9 @@ impl Client {
 /// Why there was no handshake, and what to do.
 fn why_ended(error: &io::Error, host: &str) -> String {
     match error.get_ref().and_then(|error| error.downcast_ref()) {
-        Some(rustls::Error::InvalidCertificate(fault @ CertificateError::UnknownIssuer)) => {
+        Some(rustls::Error::InvalidCertificate(
+            fault @ (CertificateError::UnknownIssuer | CertificateError::BadSignature),
+        )) => {
             format!("{}; name the authority's with --ca-file", tls::why_refused(fault, host))
         }
         Some(rustls::Error::InvalidCertificate(fault)) => {

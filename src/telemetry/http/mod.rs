@@ -72,14 +72,17 @@ impl HttpSettings {
         Ok((token, self.tls.as_ref().map(tls::acceptor).transpose()?))
     }
 
-    /// Reads what they name, and listens nowhere. Tells where a run would serve, as `https://0.0.0.0:9184/ with a token`;
-    /// `None` where nowhere.
+    /// Reads the files that they name, and listens nowhere. Tells how a run would serve, as `https://0.0.0.0:9184/ with a
+    /// token`; `None` if there is nothing that could be wrong.
     pub fn check(&self) -> Result<Option<String>, HttpError> {
         let address = match self.listen {
             Listen::Off => return Ok(None),
             Listen::Default => DEFAULT_ADDRESS,
             Listen::At(address) => address,
         };
+        if self.token.is_none() && self.tls.is_none() {
+            return Ok(None);
+        }
         let (token, tls) = self.read()?;
         let token = token.map_or("without a token", |_| "with a token");
         Ok(Some(format!("{} {token}", url(tls.is_some(), address))))
