@@ -116,3 +116,24 @@ fn the_image_is_built_with_stubs_for_every_program() {
     let programs = programs().unwrap_or_else(|| panic!("a program has no stub: {stubs}"));
     assert!(programs.contains("benches/decode.rs") && programs.contains("tests/chaos/main.rs"), "{programs}");
 }
+
+/// `.dockerignore` keeps everything from the image's build but what it lets through.
+#[test]
+fn the_build_of_the_image_has_every_file_that_the_program_is_made_of() {
+    let ignored = text(".dockerignore");
+    assert!(ignored.lines().any(|line| line == "*"));
+    let let_through: Vec<_> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let mut found = 0;
+    for (path, code) in crate::docs::sources() {
+        let included = ["include_str!(\"", "include_bytes!(\""].map(|call| code.split(call).skip(1)).into_iter().flatten();
+        for included in included.map(|rest| rest.split('"').next().unwrap()) {
+            let file = fs::canonicalize(path.with_file_name(included)).unwrap();
+            let file = file.strip_prefix(fs::canonicalize(".").unwrap()).unwrap();
+            let is_there = let_through.iter().any(|allowed| file.starts_with(allowed));
+            assert!(is_there, "{} needs {}, which .dockerignore keeps back", path.display(), file.display());
+            found += 1;
+        }
+    }
+    assert!(found > 5, "the program includes files: {found}");
+    assert!(["src", "Cargo.toml", "Cargo.lock"].iter().all(|needed| let_through.contains(needed)), "{let_through:?}");
+}

@@ -239,7 +239,7 @@ fn text(path: &str) -> String {
 }
 
 /// The files of the program, without comments and tests, by their paths from the repository's root.
-fn sources() -> Vec<(PathBuf, String)> {
+pub fn sources() -> Vec<(PathBuf, String)> {
     let read = |path: PathBuf| {
         let code = without_comments_and_tests(&fs::read_to_string(at(&path)).unwrap());
         (path, code)

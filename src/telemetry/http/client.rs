@@ -188,6 +188,8 @@ impl Client {
     }
 }
 
+const NO_TLS: &str = "what answers there speaks no TLS; ask by http:// where the run has no tls_cert";
+
 /// Why there was no handshake, and what to do.
 fn why_ended(error: &io::Error, host: &str) -> String {
     match error.get_ref().and_then(|error| error.downcast_ref()) {
@@ -199,9 +201,8 @@ fn why_ended(error: &io::Error, host: &str) -> String {
         Some(rustls::Error::InvalidCertificate(fault)) => {
             format!("{}; give the run another as tls_cert under [http]", tls::why_refused(fault, host))
         }
-        Some(rustls::Error::InvalidMessage(_)) => {
-            "what answers there speaks no TLS; ask by http:// where the run has no tls_cert".into()
-        }
+        Some(rustls::Error::InvalidMessage(_)) => NO_TLS.into(),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => NO_TLS.into(),
         _ => error.to_string(),
     }
 }
