@@ -117,6 +117,25 @@ fn every_example_of_a_help_is_taken() {
     assert!(found > 20, "the helps show examples: {found}");
 }
 
+/// Options that a row of the README leaves to the page that it links to.
+const ELSEWHERE: [&str; 7] = ["tls-ca", "tls-cert", "tls-key", "user", "token-file", "registry-user", "registry-ca"];
+
+#[test]
+fn the_readme_s_table_of_commands_has_every_option() {
+    let readme = text("README.md");
+    for command in Cli::command().get_subcommands().filter(|command| !["help", "train"].contains(&command.get_name())) {
+        let named = [" ", "`"].map(|end| format!("| `alluvium {}{end}", command.get_name()));
+        let rows: Vec<_> = readme.lines().filter(|line| named.iter().any(|named| line.starts_with(named))).collect();
+        assert!(!rows.is_empty(), "the README's table has no {}", command.get_name());
+        let own = command.get_arguments().filter(|option| !option.is_global_set());
+        for option in own.filter_map(|option| option.get_long()).filter(|option| !ELSEWHERE.contains(option)) {
+            let is_told =
+                rows.iter().any(|row| row.contains(&format!("`--{option}")) || row.contains(&format!(" --{option} ")));
+            assert!(is_told, "the README's row of {} has no --{option}", command.get_name());
+        }
+    }
+}
+
 /// `[stream, /etc/alluvium/iris.toml]` and `["CMD", "/usr/bin/alluvium", "health"]`, as words.
 fn listed(line: &str) -> Option<Vec<String>> {
     let (_, list) = line.split_once('[')?;

@@ -125,7 +125,8 @@ fn the_build_of_the_image_has_every_file_that_the_program_is_made_of() {
     let let_through: Vec<_> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
     let mut found = 0;
     for (path, code) in crate::docs::sources() {
-        let included = ["include_str!(\"", "include_bytes!(\""].map(|call| code.split(call).skip(1)).into_iter().flatten();
+        let included =
+            ["include_str!(\"", "include_bytes!(\""].map(|call| code.split(call).skip(1)).into_iter().flatten();
         for included in included.map(|rest| rest.split('"').next().unwrap()) {
             let file = fs::canonicalize(path.with_file_name(included)).unwrap();
             let file = file.strip_prefix(fs::canonicalize(".").unwrap()).unwrap();
