@@ -13,12 +13,12 @@ RUN apk add --no-cache build-base ca-certificates
 WORKDIR /src
 ENV CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0
 
-# The libraries first, with an empty program: this layer stays until a manifest changes.
+# The libraries first, with an empty program: this layer stays until a manifest changes. Cargo wants each program to be there
+# that the manifest names.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src benches/end_to_end tests/it tests/chaos \
+RUN programs=$(sed -n -e 's|^path = "\(.*\)"|\1|p' -e '/^\[\[bench\]\]/{n;s|^name = "\(.*\)"|benches/\1.rs|p;}' Cargo.toml) \
+    && for program in $programs; do mkdir -p "$(dirname "$program")" && echo 'fn main() {}' > "$program"; done \
     && : > src/lib.rs \
-    && for stub in src/main benches/decode benches/score benches/encode benches/commit benches/end_to_end/main \
-        benches/counts benches/workers benches/simulate tests/it/main tests/chaos/main; do echo 'fn main() {}' > "$stub.rs"; done \
     && cargo build --locked --profile image --no-default-features --features flex --bin alluvium
 
 COPY . .

@@ -13,6 +13,7 @@ use crate::offset::OffsetRange;
 pub mod avro;
 pub mod name;
 mod schema;
+pub mod short;
 
 pub use self::schema::{Import, Schema, SchemaKind};
 

@@ -1,20 +1,22 @@
-//! What a client trusts and how it proves who it is, when it speaks TLS: from files in PEM to rustls's settings.
+//! What a side of a TLS connection trusts and how it proves who it is: from files in PEM to rustls's settings.
 //!
-//! Owns: reading certificates and keys. Does not own: which connection uses them, nor what a failed handshake means.
+//! Owns: reading certificates and keys, and in which words another side's certificate is refused. Does not own: which
+//! connection uses them, nor what is to be done about a failed handshake.
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use chrono::DateTime;
 use rustls::{
-    ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
+    CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
 };
 
-/// The files by which a client proves who it is.
+/// The files by which a client, or the server of the page, proves who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The certificate, and those between it and an authority.
@@ -77,4 +79,58 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 
 fn bad(path: &Path, why: impl Into<String>) -> TlsError {
     TlsError::File { path: path.to_owned(), why: why.into() }
+}
+
+/// Names of a certificate.
+const NAMES_SHOWN_MAX: usize = 5;
+
+/// Why another side's certificate is none for us; `host` is whom we meant to speak to.
+#[must_use]
+pub fn why_refused(fault: &CertificateError, host: &str) -> String {
+    use CertificateError as E;
+
+    match fault {
+        E::Expired => "its certificate has expired".into(),
+        E::ExpiredContext { not_after, .. } => {
+            let day = i64::try_from(not_after.as_secs()).ok().and_then(|secs| DateTime::from_timestamp(secs, 0));
+            let day = day.map(|day| day.format(" (on %Y-%m-%d)").to_string()).unwrap_or_default();
+            format!("its certificate has expired{day}")
+        }
+        E::NotValidYet | E::NotValidYetContext { .. } => "its certificate is not valid yet".into(),
+        E::NotValidForName => format!("its certificate is not for `{host}`"),
+        E::NotValidForNameContext { presented, .. } => {
+            format!("its certificate is not for `{host}`{}", but_for(presented))
+        }
+        // The second, if an authority of the same name is trusted.
+        E::UnknownIssuer | E::BadSignature => "its certificate is signed by no authority that is trusted here".into(),
+        // What `openssl req -x509` makes unless it is told otherwise.
+        E::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "its certificate is an authority's (CA:TRUE), which is none for a server".into()
+        }
+        _ => format!("its certificate can't be accepted: {fault}"),
+    }
+}
+
+/// rustls names them as `DnsName("b.example")`.
+fn but_for(names: &[String]) -> String {
+    let bare = |name: &String| name.split('"').nth(1).map_or(name.clone(), str::to_owned);
+    let mut shown: Vec<_> = names.iter().take(NAMES_SHOWN_MAX).map(bare).collect();
+    if names.len() > NAMES_SHOWN_MAX {
+        shown.push("…".into());
+    }
+    if shown.is_empty() { String::new() } else { format!(", but for {}", shown.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_names_of_a_certificate_are_shown() {
+        let names =
+            |count: usize| -> Vec<String> { (0..count).map(|n| format!("DnsName(\"b{n}.example\")")).collect() };
+        assert_eq!(but_for(&[]), "");
+        assert_eq!(but_for(&names(2)), ", but for b0.example, b1.example");
+        assert!(but_for(&names(7)).ends_with("b4.example, …"));
+    }
 }

@@ -35,7 +35,7 @@ const MEMBERS_SHOWN_MAX: usize = 20;
 ///
 /// Tells every fault of the file at once. Then asks the model whether the fields fit it, the broker for the topic and
 /// its partitions, its coordinator for the group, the schema registry if one is named, outlets for their topic or table,
-/// and the lake's store whether it can keep records exactly once. Nothing
+/// and the lake's store whether it can keep records exactly once. The token and certificates of the page are read. Nothing
 /// is joined. One line a check: ok, or what to do.
 #[derive(Debug, Args)]
 #[command(
@@ -46,7 +46,7 @@ pub(super) struct Check {
     /// The pipeline file
     #[arg(value_name = "PIPELINE.toml")]
     pipeline: PathBuf,
-    /// Check the file and the model alone; ask neither the broker nor the lake
+    /// Check the file, the model and the page's settings alone; ask neither the broker nor the lake
     #[arg(long)]
     offline: bool,
     /// Print the outcome as JSON
@@ -68,6 +68,9 @@ impl Check {
     async fn ask(&self, settings: &Settings, report: &mut Report<'_>) -> io::Result<()> {
         report.add("pipeline file", Ok(self.pipeline.display().to_string()))?;
         report.add("model", model(settings).await)?;
+        if let Some(answer) = settings.http.check().map_err(|error| chain(&error)).transpose() {
+            report.add("page", answer)?;
+        }
         if self.offline {
             return Ok(());
         }

@@ -7,8 +7,12 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{record::name::visible, telemetry::LogFormat};
+use crate::{
+    record::name::visible,
+    telemetry::{LogFormat, chain_in_lines},
+};
 
+mod asked;
 mod audit;
 mod batch;
 #[cfg(feature = "embedded")]
@@ -158,7 +162,7 @@ impl Cli {
             Ok(Exit::Faulty) => ExitCode::from(2),
             Ok(Exit::Unclean) => ExitCode::from(3),
             Err(error) => {
-                eprintln!("error: {}", visible(&format!("{error:#}")));
+                eprintln!("error: {}", visible(&chain_in_lines(error.as_ref())));
                 ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
             }
         }

@@ -9,7 +9,7 @@ use super::{
     section::Section,
     value::{self, Given, Refusal},
 };
-use crate::telemetry::http::{HttpSettings, Listen, TlsFiles, Token, TokenFrom};
+use crate::telemetry::http::{HttpSettings, Identity, Listen, Token, TokenFrom};
 
 pub(super) fn http(table: &mut Section<'_, '_>) -> Option<HttpSettings> {
     let listen = table.read_or(&keys::HTTP_LISTEN, Listen::Default, listen);
@@ -17,24 +17,27 @@ pub(super) fn http(table: &mut Section<'_, '_>) -> Option<HttpSettings> {
     let file = path(table, &keys::HTTP_TOKEN_FILE);
     let cert = path(table, &keys::HTTP_TLS_CERT);
     let key = path(table, &keys::HTTP_TLS_KEY);
-    let token = match (written?, file?) {
-        (Some(_), Some(_)) => {
-            return table.refuse(&keys::HTTP_TOKEN_FILE, Refusal::because("token and token_file can't both be there"));
+    // All of them are looked at before any of them ends it: every fault is told at once.
+    let token = match (written, file) {
+        (Some(Some(_)), Some(Some(_))) => {
+            table.refuse(&keys::HTTP_TOKEN_FILE, Refusal::because("token and token_file can't both be there"))
         }
-        (Some(token), None) => Some(TokenFrom::Text(token)),
-        (None, file) => file.map(TokenFrom::File),
+        (Some(Some(token)), Some(None)) => Some(Some(TokenFrom::Text(token))),
+        (Some(None), Some(file)) => Some(file.map(TokenFrom::File)),
+        (None, _) | (_, None) => None,
     };
-    let tls = match (cert?, key?) {
-        (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
-        (None, None) => None,
-        (Some(_), None) => {
-            return table.refuse(&keys::HTTP_TLS_CERT, Refusal::because("tls_cert needs tls_key beside it"));
+    let tls = match (cert, key) {
+        (Some(Some(cert)), Some(Some(key))) => Some(Some(Identity { cert, key })),
+        (Some(Some(_)), Some(None)) => {
+            table.refuse(&keys::HTTP_TLS_CERT, Refusal::because("tls_cert needs tls_key beside it"))
         }
-        (None, Some(_)) => {
-            return table.refuse(&keys::HTTP_TLS_KEY, Refusal::because("tls_key needs tls_cert beside it"));
+        (Some(None), Some(Some(_))) => {
+            table.refuse(&keys::HTTP_TLS_KEY, Refusal::because("tls_key needs tls_cert beside it"))
         }
+        (Some(None), Some(None)) => Some(None),
+        (None, _) | (_, None) => None,
     };
-    Some(HttpSettings { listen: listen?, token, tls })
+    Some(HttpSettings { listen: listen?, token: token?, tls: tls? })
 }
 
 fn listen(given: &Given<'_>) -> Result<Listen, Refusal> {

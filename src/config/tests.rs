@@ -23,7 +23,7 @@ use crate::{
     pipeline::{Flow, Flows, Naming, Sharing, TopicPattern},
     record::{Field, FieldKind, TimestampFormat},
     registry::{RegistrySettings, Secret},
-    telemetry::http::{HttpSettings, Listen, TlsFiles, Token, TokenFrom},
+    telemetry::http::{HttpSettings, Listen, Token, TokenFrom},
 };
 
 const SOURCE: &str = "[source]\nbrokers = \"localhost:9092\"\ntopic = \"iris\"\n";
@@ -315,7 +315,7 @@ fn every_key_reaches_its_setting() {
         http: HttpSettings {
             listen: Listen::At(([127, 0, 0, 1], 9200).into()),
             token: Some(TokenFrom::File("token".into())),
-            tls: Some(TlsFiles { cert: "page.pem".into(), key: "page.key".into() }),
+            tls: Some(Identity { cert: "page.pem".into(), key: "page.key".into() }),
         },
     };
     assert_eq!(parse(FULL, unset), Ok(wanted));
@@ -482,6 +482,11 @@ fn a_token_of_the_page_is_refused_without_being_shown() {
     assert_eq!(
         faults_of(&format!("[http]\n{sound}\ntoken_file = \"f\"")),
         ["3:14: token and token_file can't both be there"]
+    );
+    assert_eq!(
+        faults_of("[http]\nlisten = \"x\"\ntoken = \"short\"\ntls_cert = \"f\"").len(),
+        3,
+        "all of them at once"
     );
     assert_eq!(faults_of("[http]\ntls_cert = \"f\""), ["2:12: tls_cert needs tls_key beside it"]);
     assert_eq!(faults_of("[http]\ntls_key = \"f\""), ["2:11: tls_key needs tls_cert beside it"]);

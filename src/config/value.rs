@@ -8,6 +8,7 @@ use chrono::DateTime;
 use toml::de::{DeInteger, DeValue};
 
 use super::{Lookup, keys::Takes, variables};
+use crate::record::short;
 
 pub(super) const KIB: u64 = 1024;
 pub(super) const MIB: u64 = 1024 * KIB;
@@ -203,10 +204,7 @@ pub(super) fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
 
 /// Text from outside, on one line, with nothing in it that a terminal would obey.
 pub(super) fn quoted(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_CHARS_MAX) {
-        None => format!("{text:?}"),
-        Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
-    }
+    short::quoted(text, SHOWN_CHARS_MAX)
 }
 
 /// `64KiB`, for people.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, str::Utf8Error};
 use chrono::{DateTime, SecondsFormat};
 
 use super::{decimal, plan::Planned, slot::Slot, value::Fault};
-use crate::record::{FieldKind, Reason, TimestampFormat};
+use crate::record::{FieldKind, Reason, TimestampFormat, short};
 
 /// However long paths and values are; a longer detail is cut.
 pub(super) const DETAIL_BYTES_MAX: usize = 256;
@@ -130,8 +130,8 @@ impl fmt::Display for Slot<'_> {
             Self::Int(value) => write!(f, "{value}"),
             Self::Huge(value) => write!(f, "{value}"),
             Self::Float(value) => write!(f, "{value:?}"),
-            Self::Text(text) => write!(f, "the text {:?}{}", excerpt(text), ellipsis(text)),
-            Self::NotFinite(written) => write!(f, "{}{}", excerpt(written), ellipsis(written)),
+            Self::Text(text) => write!(f, "the text {}", short::quoted(text, EXCERPT_CHARS_MAX)),
+            Self::NotFinite(written) => f.write_str(&short::shortened(written, EXCERPT_CHARS_MAX)),
             Self::Bytes(bytes) => write!(f, "{} bytes that are no text", bytes.len()),
             Self::Decimal(bytes, scale) => match decimal::text(bytes, *scale) {
                 Some(text) => f.write_str(&text),
@@ -144,12 +144,4 @@ impl fmt::Display for Slot<'_> {
             Self::NoObject => f.write_str("what lies in something other than an object"),
         }
     }
-}
-
-fn excerpt(text: &str) -> &str {
-    text.char_indices().nth(EXCERPT_CHARS_MAX).map_or(text, |(end, _)| text.get(..end).unwrap_or_default())
-}
-
-fn ellipsis(text: &str) -> &'static str {
-    if excerpt(text).len() < text.len() { "…" } else { "" }
 }

@@ -11,7 +11,7 @@ use arrow::{
 };
 
 use super::Scored;
-use crate::record::{Reason, Record, Scores};
+use crate::record::{Reason, Record, Scores, short::shortened};
 
 /// How sure a model may be of a class, by these bounds and beyond.
 pub const CONFIDENCE_BOUNDS: [f64; 8] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0];
@@ -171,13 +171,6 @@ fn cut(bytes: &[u8], bytes_max: usize) -> String {
     text
 }
 
-fn shortened(text: &str, chars_max: usize) -> String {
-    match text.char_indices().nth(chars_max) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,6 +193,5 @@ mod tests {
     fn what_is_cut_stays_text() {
         assert_eq!(cut("añ".as_bytes(), 2), "a\u{fffd}…");
         assert_eq!(cut(b"\xff\x00", 8), "\u{fffd}\0");
-        assert_eq!(shortened("ñññ", 2), "ññ…");
     }
 }

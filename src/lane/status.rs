@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::{
     lake::{Claim, Counts, Kind},
     record::ModelRef,
+    telemetry::status::State,
 };
 
 #[derive(Debug, Default)]
@@ -55,14 +56,15 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// The same without why.
     #[must_use]
-    pub fn name(&self) -> &'static str {
+    pub fn state(&self) -> State {
         match self {
-            Self::Opening => "opening",
-            Self::Running => "running",
-            Self::Waiting(_) => "waiting",
-            Self::Stopped(_) => "stopped",
-            Self::Ended => "ended",
+            Self::Opening => State::Opening,
+            Self::Running => State::Running,
+            Self::Waiting(_) => State::Waiting,
+            Self::Stopped(_) => State::Stopped,
+            Self::Ended => State::Ended,
         }
     }
 

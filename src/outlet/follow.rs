@@ -13,7 +13,7 @@ use arrow::{array::AsArray, datatypes::Int64Type, record_batch::RecordBatch};
 use futures::{FutureExt, future::BoxFuture};
 use tokio::{sync::watch, time::timeout};
 
-use super::{Mark, Outlet, OutletError, Source, Standing, Target, postgres, revisions, topic};
+use super::{Arrived, Mark, Outlet, OutletError, Source, Target, postgres, revisions, topic};
 use crate::lake::{Claim, Expiries, FileEntry, FileKind, Genesis, Held, LakeError, Ledger, Rows};
 
 /// The ledger is looked at so often if no lane of this process tells of a commit.
@@ -42,7 +42,7 @@ pub struct Follower {
     pub ledger: Ledger,
     pub commits: watch::Receiver<i64>,
     pub order: watch::Receiver<Order>,
-    pub standing: Arc<Standing>,
+    pub arrived: Arc<Arrived>,
 }
 
 /// How far it is, and how much of that the target's side remembers.
@@ -239,7 +239,7 @@ impl Follower {
     }
 
     fn show(&self, mark: Mark) {
-        self.standing.reached(mark.position);
+        self.arrived.reached(mark.position);
     }
 }
 

@@ -110,13 +110,13 @@ pub struct OutletTally {
     pub behind: u64,
 }
 
-/// Where a follower stands, for people.
+/// Up to where all has arrived, for people.
 #[derive(Debug, Default)]
-pub struct Standing {
+pub struct Arrived {
     position: AtomicI64,
 }
 
-impl Standing {
+impl Arrived {
     #[must_use]
     pub fn position(&self) -> i64 {
         self.position.load(Relaxed)

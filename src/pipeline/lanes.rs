@@ -40,7 +40,7 @@ pub(super) struct Held {
     pub until: Option<i64>,
     pub status: Arc<Status>,
     /// Where the followers of its outlets stand, by the outlets' names.
-    pub outlets: Vec<(&'static str, Arc<outlet::Standing>)>,
+    pub outlets: Vec<(&'static str, Arc<outlet::Arrived>)>,
     pub stop: CancellationToken,
     pub task: AbortHandle,
     /// It is to end with its task, and is this worker's no more.

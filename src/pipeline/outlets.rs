@@ -20,7 +20,7 @@ use crate::{
     lane::{Journal, Status},
     offset::LaneId,
     outlet::{
-        self, Follower, Order, Outlet, OutletError, OutletTally, PostgresSettings, ResultsSettings, Standing, Table,
+        self, Arrived, Follower, Order, Outlet, OutletError, OutletTally, PostgresSettings, ResultsSettings, Table,
         Target, Topic,
     },
     telemetry::chain,
@@ -94,7 +94,7 @@ struct Followed {
     topic: Arc<str>,
     order: watch::Sender<Order>,
     status: Arc<Status>,
-    standings: Vec<(&'static str, Arc<Standing>)>,
+    arrived: Vec<(&'static str, Arc<Arrived>)>,
     /// Dropped with their lane: that is as good as a kill.
     tasks: Vec<AbortOnDrop>,
 }
@@ -120,30 +120,29 @@ impl Followers {
         topic: &Arc<str>,
         ledger: &Ledger,
         status: &Arc<Status>,
-    ) -> Vec<(&'static str, Arc<Standing>)> {
+    ) -> Vec<(&'static str, Arc<Arrived>)> {
         if self.outlets.is_empty() {
             return vec![];
         }
         let (order, orders) = watch::channel(Order::Follow);
-        let mut lane =
-            Followed { topic: topic.clone(), order, status: status.clone(), standings: vec![], tasks: vec![] };
+        let mut lane = Followed { topic: topic.clone(), order, status: status.clone(), arrived: vec![], tasks: vec![] };
         for outlet in &self.outlets {
-            let standing = Arc::<Standing>::default();
-            lane.standings.push((outlet.name, standing.clone()));
+            let arrived = Arc::<Arrived>::default();
+            lane.arrived.push((outlet.name, arrived.clone()));
             let follower = Follower {
                 outlet: outlet.clone(),
                 topic: topic.clone(),
                 ledger: ledger.clone(),
                 commits: status.commits(),
                 order: orders.clone(),
-                standing,
+                arrived,
             };
             let task = self.tasks.spawn(supervise(follower, self.patience, self.stop.clone(), self.journal.clone()));
             lane.tasks.push(AbortOnDrop(task));
         }
-        let standings = lane.standings.clone();
+        let arrived = lane.arrived.clone();
         self.lanes.insert(ledger.id().clone(), lane);
-        standings
+        arrived
     }
 
     /// A lane has ended. What it has committed is still sent, unless the partition is another worker's now.
@@ -187,8 +186,8 @@ impl Followers {
     pub fn tallies(&self) -> Vec<OutletTally> {
         let behind = |name: &str| {
             let of_lane = |followed: &Followed| {
-                let standing = followed.standings.iter().find(|(outlet, _)| *outlet == name);
-                let position = standing.map_or(0, |(_, standing)| standing.position());
+                let arrived = followed.arrived.iter().find(|(outlet, _)| *outlet == name);
+                let position = arrived.map_or(0, |(_, arrived)| arrived.position());
                 u64::try_from(followed.status.position().saturating_sub(position)).unwrap_or(0)
             };
             self.lanes.values().map(of_lane).sum()
@@ -223,7 +222,7 @@ async fn supervise(
     let mut before = None;
     loop {
         let Err(error) = outlet::run(&mut follower).await else { return Ok(()) };
-        let position = follower.standing.position();
+        let position = follower.arrived.position();
         if before != Some(position) {
             (before, failing, wait) = (Some(position), None, RETRY_WAIT);
         }

@@ -21,8 +21,8 @@ use super::{
     outlets::only,
 };
 use crate::{
-    lane::{Standing, Times},
-    telemetry::status::{Group, Memory, Outlet, OutletPlace, Partition, Status, Step, Totals},
+    lane::Times,
+    telemetry::status::{Group, Memory, Outlet, OutletPlace, Partition, State, Status, Step, Totals},
 };
 
 /// The worst of them; the others are counted.
@@ -134,16 +134,16 @@ fn partition(held: &Held, now_ms: i64) -> Partition {
     let status = &held.status;
     let (standing, times, tally) = (status.standing(), status.times(), status.tally());
     let (open, position, lag, model) = (status.is_open(), status.position(), held.lag(), status.model());
-    let outlets = held.outlets.iter().map(|(name, standing)| OutletPlace {
+    let outlets = held.outlets.iter().map(|(name, arrived)| OutletPlace {
         name: (*name).to_owned(),
-        position: standing.position(),
-        behind: u64::try_from(position.saturating_sub(standing.position())).unwrap_or(0),
+        position: arrived.position(),
+        behind: u64::try_from(position.saturating_sub(arrived.position())).unwrap_or(0),
     });
     Partition {
         topic: held.place.topic.to_string(),
         dataset: held.id.dataset.to_string(),
         partition: held.id.partition,
-        state: standing.name().to_owned(),
+        state: standing.state(),
         trouble: standing.trouble().map(|why| why.chars().take(TROUBLE_CHARS_MAX).collect()),
         open,
         position,
@@ -175,23 +175,22 @@ fn age(time_ms: i64, now_ms: i64) -> f64 {
 
 fn add_up(totals: &mut Totals, partitions: &[Partition]) {
     let longest = |seconds: &mut dyn Iterator<Item = Option<f64>>| seconds.flatten().reduce(f64::max);
-    let of = |state: &str| partitions.iter().filter(|partition| partition.state == state).count() as u64;
+    let of = |state: State| partitions.iter().filter(|partition| partition.state == state).count() as u64;
     totals.lag_seconds = longest(&mut partitions.iter().map(|partition| partition.lag_seconds));
     let behind = partitions.iter().filter(|partition| partition.lag_records > 0);
     let oldest_behind = longest(&mut behind.map(|partition| partition.freshness_seconds));
     let newest = partitions.iter().filter_map(|partition| partition.freshness_seconds).reduce(f64::min);
     totals.freshness_seconds = oldest_behind.or(newest);
     totals.lanes = partitions.len() as u64;
-    totals.lanes_open = of(Standing::Running.name());
-    totals.lanes_waiting = of("waiting");
-    totals.lanes_stopped = of("stopped");
-    totals.lanes_ended = of(Standing::Ended.name());
+    totals.lanes_open = of(State::Running);
+    totals.lanes_waiting = of(State::Waiting);
+    totals.lanes_stopped = of(State::Stopped);
+    totals.lanes_ended = of(State::Ended);
 }
 
 /// Stopped, waiting, opening, then the furthest behind.
-fn worst_first(partition: &Partition) -> (usize, Reverse<u64>, Reverse<u64>, String, i32) {
-    let states = ["stopped", "waiting", "opening"];
-    let state = states.iter().position(|state| *state == partition.state).unwrap_or(states.len());
+fn worst_first(partition: &Partition) -> (State, Reverse<u64>, Reverse<u64>, String, i32) {
+    let state = if partition.state.is_well() { State::Ended } else { partition.state };
     let milliseconds = partition.lag_seconds.map_or(0, |seconds| whole(seconds * 1000.0));
     let lag = (Reverse(milliseconds), Reverse(partition.lag_records));
     (state, lag.0, lag.1, partition.dataset.clone(), partition.partition)
@@ -211,7 +210,7 @@ fn not_ready(begun: bool, group: Option<&Group>, partitions: &[Partition]) -> Ve
     if let Some(group) = group.filter(|group| !group.joined) {
         told.push(format!("the group `{}` has not been joined", group.name));
     }
-    let closed = partitions.iter().filter(|lane| !["running", "ended"].contains(&lane.state.as_str()));
+    let closed = partitions.iter().filter(|lane| !lane.state.is_well());
     told.extend(closed.clone().take(NOT_READY_LINES_MAX).map(|lane| {
         let why = lane.trouble.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
         format!("{}/{} is {}{why}", lane.dataset, lane.partition, lane.state)
@@ -226,21 +225,21 @@ fn not_ready(begun: bool, group: Option<&Group>, partitions: &[Partition]) -> Ve
 mod tests {
     use super::*;
 
-    fn lane(partition: i32, state: &str, lag_records: u64, lag_seconds: f64) -> Partition {
-        let (state, lag_seconds) = (state.to_owned(), Some(lag_seconds));
+    fn lane(partition: i32, state: State, lag_records: u64, lag_seconds: f64) -> Partition {
+        let lag_seconds = Some(lag_seconds);
         Partition { dataset: "d".into(), partition, state, lag_records, lag_seconds, ..Partition::default() }
     }
 
     #[test]
     fn those_that_need_a_look_come_first_and_then_those_furthest_behind() {
         let lanes = [
-            lane(0, "running", 5, 1.0),
-            lane(1, "running", 9, 1.0),
-            lane(2, "running", 1, 7.5),
-            lane(3, "ended", 0, 0.0),
-            lane(4, "opening", 0, 0.0),
-            lane(5, "stopped", 0, 0.0),
-            lane(6, "waiting", 0, 0.0),
+            lane(0, State::Running, 5, 1.0),
+            lane(1, State::Running, 9, 1.0),
+            lane(2, State::Running, 1, 7.5),
+            lane(3, State::Ended, 0, 0.0),
+            lane(4, State::Opening, 0, 0.0),
+            lane(5, State::Stopped, 0, 0.0),
+            lane(6, State::Waiting, 0, 0.0),
         ];
         let mut sorted = lanes.to_vec();
         sorted.sort_by_cached_key(worst_first);
@@ -259,7 +258,8 @@ mod tests {
 
     #[test]
     fn of_many_partitions_that_are_not_open_some_are_named_and_the_rest_counted() {
-        let lanes: Vec<_> = (0..30).map(|n| lane(n, if n < 25 { "opening" } else { "running" }, 0, 0.0)).collect();
+        let lanes: Vec<_> =
+            (0..30).map(|n| lane(n, if n < 25 { State::Opening } else { State::Running }, 0, 0.0)).collect();
         let told = not_ready(true, None, &lanes);
         assert_eq!(told.len(), NOT_READY_LINES_MAX + 1);
         assert_eq!((told[0].as_str(), told[20].as_str()), ("d/0 is opening", "and 5 more partitions"));

@@ -6,6 +6,8 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
+use super::short;
+
 /// Of a name.
 pub const NAME_CHARS_MAX: usize = 200;
 /// Of a name that is shown because it is wrong.
@@ -25,10 +27,7 @@ pub fn fault(name: &str) -> Option<String> {
 /// A name in a message about it: in quotes, with escapes, and cut.
 #[must_use]
 pub fn quoted(name: &str) -> String {
-    match name.char_indices().nth(NAME_SHOWN_CHARS_MAX) {
-        None => format!("{name:?}"),
-        Some((end, _)) => format!("{:?}…", name.get(..end).unwrap_or_default()),
-    }
+    short::quoted(name, NAME_SHOWN_CHARS_MAX)
 }
 
 /// Text as a terminal may have it: what it would obey, and what would turn a line around, is escaped. Lines stay lines.

@@ -3,7 +3,7 @@
 //! Owns: the shape of what is told. Does not own: finding it out, which is the pipeline's; showing it. Every list in it has
 //! a limit, and what a list leaves out is counted beside it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -117,8 +117,7 @@ pub struct Partition {
     pub topic: String,
     pub dataset: String,
     pub partition: i32,
-    /// `opening`, `running`, `waiting` (a retry is due), `stopped` (a person must mend it) or `ended`.
-    pub state: String,
+    pub state: State,
     /// Why it waits or has stopped.
     pub trouble: Option<String>,
     /// Whether it has found its place in the ledger since it was started; what follows is known from then on.
@@ -139,6 +138,47 @@ pub struct Partition {
     /// The first offset that this version has scored, if the model has changed in this run.
     pub model_changed_at: Option<i64>,
     pub outlets: Vec<OutletPlace>,
+}
+
+/// Where a lane stands. Those that need a look come first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// A person must mend it.
+    Stopped,
+    /// It failed, and will be tried again.
+    Waiting,
+    /// It has not found its place in the ledger yet.
+    #[default]
+    Opening,
+    Running,
+    /// It has done what it was to do.
+    Ended,
+}
+
+impl State {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Waiting => "waiting",
+            Self::Opening => "opening",
+            Self::Running => "running",
+            Self::Ended => "ended",
+        }
+    }
+
+    /// Whether nothing is in the way of it.
+    #[must_use]
+    pub fn is_well(self) -> bool {
+        matches!(self, Self::Running | Self::Ended)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 /// Where an outlet stands in a partition.
@@ -215,4 +255,17 @@ pub struct Event {
     /// `commit`, `fence`, `retry`, `stop`, `gap`, `swap`, `group`, `outlet`, …
     pub kind: String,
     pub text: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_has_the_same_name_in_json_and_everywhere_else() {
+        for state in [State::Stopped, State::Waiting, State::Opening, State::Running, State::Ended] {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.name());
+            assert_eq!(format!("{state:<8}").len(), 8);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! What runs in containers: that the files fit each other and the program. `.ci/containers` holds them against the schema
 //! of their kind, and `.ci/manifests` those of Kubernetes.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, process::Command};
 
 use alluvium::config;
 
@@ -94,12 +94,47 @@ fn an_image_is_pinned_and_has_one_version_everywhere() {
     }
 }
 
+/// What the Dockerfile does before it builds the libraries, with the manifest alone.
 #[test]
 fn the_image_is_built_with_stubs_for_every_program() {
-    let (dockerfile, manifest) = (text("Dockerfile"), text("Cargo.toml"));
-    let benches = manifest.split("[[bench]]\nname = \"").skip(1).map(|rest| rest.split('"').next().unwrap());
-    for bench in benches {
-        assert!(dockerfile.contains(&format!("benches/{bench}")), "{bench} has no stub in the Dockerfile");
+    let (dockerfile, folder) = (text("Dockerfile"), tempfile::tempdir().unwrap());
+    assert!(text("Cargo.toml").contains("[profile.image]") && dockerfile.contains("--profile image"));
+    let (_, stubs) = dockerfile.split_once("RUN programs=").unwrap();
+    let (stubs, _) = stubs.split_once("&& cargo build").unwrap();
+    let stubs = format!("programs={}", stubs.replace("\\\n", "").trim());
+    fs::copy("Cargo.toml", folder.path().join("Cargo.toml")).unwrap();
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let programs = || {
+        let mut reading = Command::new(&cargo);
+        reading.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(folder.path());
+        let told = reading.output().unwrap();
+        told.status.success().then(|| String::from_utf8(told.stdout).unwrap())
+    };
+    assert!(programs().is_none(), "without stubs cargo reads no manifest");
+    let made = Command::new("sh").args(["-euc", &stubs]).current_dir(folder.path()).output().unwrap();
+    assert!(made.status.success(), "{stubs}: {made:?}");
+    let programs = programs().unwrap_or_else(|| panic!("a program has no stub: {stubs}"));
+    assert!(programs.contains("benches/decode.rs") && programs.contains("tests/chaos/main.rs"), "{programs}");
+}
+
+/// `.dockerignore` keeps everything from the image's build but what it lets through.
+#[test]
+fn the_build_of_the_image_has_every_file_that_the_program_is_made_of() {
+    let ignored = text(".dockerignore");
+    assert!(ignored.lines().any(|line| line == "*"));
+    let let_through: Vec<_> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let mut found = 0;
+    for (path, code) in crate::docs::sources() {
+        let included =
+            ["include_str!(\"", "include_bytes!(\""].map(|call| code.split(call).skip(1)).into_iter().flatten();
+        for included in included.map(|rest| rest.split('"').next().unwrap()) {
+            let file = fs::canonicalize(path.with_file_name(included)).unwrap();
+            let file = file.strip_prefix(fs::canonicalize(".").unwrap()).unwrap();
+            let is_there = let_through.iter().any(|allowed| file.starts_with(allowed));
+            assert!(is_there, "{} needs {}, which .dockerignore keeps back", path.display(), file.display());
+            found += 1;
+        }
     }
-    assert!(manifest.contains("[profile.image]") && dockerfile.contains("--profile image"));
+    assert!(found > 5, "the program includes files: {found}");
+    assert!(["src", "Cargo.toml", "Cargo.lock"].iter().all(|needed| let_through.contains(needed)), "{let_through:?}");
 }

@@ -10,6 +10,7 @@ mod brokers;
 mod browser;
 mod check;
 mod cli;
+mod commands;
 mod containers;
 mod docs;
 mod duckdb;

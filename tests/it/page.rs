@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, time::Duration};
 
 use alluvium::telemetry::{
     history::Told,
-    http::{Client, DEFAULT_ADDRESS, HttpLimits, HttpSettings, TlsFiles, Token, TokenFrom},
+    http::{Client, DEFAULT_ADDRESS, HttpLimits, HttpSettings, Identity, Token, TokenFrom},
     status::{Scored, Status},
 };
 use tokio::{
@@ -244,7 +244,7 @@ async fn over_tls_a_client_that_trusts_it_is_answered() {
     fs::write(path("token"), format!("{TOKEN}\n")).unwrap();
     let settings = HttpSettings {
         token: Some(TokenFrom::File(path("token"))),
-        tls: Some(TlsFiles { cert: path("own.pem"), key: path("own.key") }),
+        tls: Some(Identity { cert: path("own.pem"), key: path("own.key") }),
         ..anywhere()
     };
     let server = serving(&settings, LIMITS, made_up(2, "x")).await;
@@ -258,6 +258,15 @@ async fn over_tls_a_client_that_trusts_it_is_answered() {
     let stranger = client("other.pem", Token::new(TOKEN)).get("/status").await.unwrap_err();
     assert!(stranger.to_string().contains("certificate"), "{stranger}");
     assert_eq!(get(server.address(), "/status").await.code, 0, "nothing is said without TLS");
+    let health = async |url: &str, ca: &str, token: &str| {
+        let arguments = ["health", "--ready", url, "--ca-file", path(ca).to_str().unwrap()].map(ToOwned::to_owned);
+        program::ended(program::command(arguments).env("ALLUVIUM_HTTP_TOKEN", token).spawn().unwrap()).await
+    };
+    health(&url, "own.pem", TOKEN).await.assert_refused(1, &["/readyz with 503", "not ready"]);
+    health(&url, "other.pem", "").await.assert_refused(1, &["can't speak TLS with https://127.0.0.1:", "--ca-file"]);
+    let plain = server.address().to_string();
+    health(&plain, "own.pem", "").await.assert_refused(1, &["does not speak HTTP", "https://"]);
+    health(&plain, "own.pem", "short").await.assert_refused(2, &["ALLUVIUM_HTTP_TOKEN holds no token"]);
 }
 
 #[tokio::test]
@@ -265,13 +274,22 @@ async fn a_token_or_certificate_that_is_none_is_told_by_its_file() {
     let stage = Stage::new(1).await;
     let path = stage.folder.path().join("token");
     fs::write(&path, "too short").unwrap();
+    let mixed = {
+        let made = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let (cert, key) = (stage.folder.path().join("page.pem"), stage.folder.path().join("other.key"));
+        fs::write(&cert, made("page").cert.pem()).unwrap();
+        fs::write(&key, made("other").signing_key.serialize_pem()).unwrap();
+        format!("tls_cert = \"{}\"\ntls_key = \"{}\"\n", cert.display(), key.display())
+    };
     for (keys, told) in [
         (format!("token_file = \"{}\"\n", path.display()), "holds no token for [http]"),
         ("token_file = \"no/such/file\"\n".into(), "can't read the token of [http] from no/such/file"),
-        ("tls_cert = \"no.pem\"\ntls_key = \"no.key\"\n".into(), "can't serve the page over TLS with no.pem"),
+        ("tls_cert = \"no.pem\"\ntls_key = \"no.key\"\n".into(), "tls_key of [http]: no.pem: "),
+        (mixed, "it is not the key of "),
     ] {
         let file = program::pipeline_file(&stage, &format!("{PAGE}{keys}"), "");
         program::run(["batch".as_ref(), file.as_os_str()]).await.assert_refused(1, &[told]);
+        program::run(["check".as_ref(), file.as_os_str(), "--offline".as_ref()]).await.assert_told(1, &["page", told]);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a broker or we ended a connection that was just made: what a person reads, and does about it.
 //!
-//! Owns: the only look into rustls's errors and rskafka's of a login. A refusal is told at once and not tried again, unless
+//! Owns: the only look into rskafka's errors of a login, and what is to be done about rustls's. A refusal is told at once and not tried again, unless
 //! it is one of a token, which may be another by the next try.
 
 use std::io;
@@ -13,6 +13,7 @@ use rskafka::{
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
 use super::{super::cause::Cause, host_of, sasl::Sasl, stream::Asked};
+use crate::tls;
 
 const NAMES: &str = "name the broker as its certificate does, in `brokers` and in its own advertised.listeners, or let \
      it have a certificate with this name";
@@ -82,35 +83,13 @@ fn of_tls(error: &TlsError, asked: &Asked, address: &str) -> Cause {
 fn of_certificate(fault: &CertificateError, host: &str) -> Cause {
     use CertificateError as E;
 
-    match fault {
-        E::Expired => Cause::refused("its certificate has expired", RENEW),
-        E::ExpiredContext { not_after, .. } => {
-            let day =
-                i64::try_from(not_after.as_secs()).ok().and_then(|secs| chrono::DateTime::from_timestamp(secs, 0));
-            let day = day.map(|day| day.format(" (on %Y-%m-%d)").to_string()).unwrap_or_default();
-            Cause::refused(format!("its certificate has expired{day}"), RENEW)
-        }
-        E::NotValidYet | E::NotValidYetContext { .. } => Cause::refused("its certificate is not valid yet", RENEW),
-        E::NotValidForName => Cause::refused(format!("its certificate is not for `{host}`"), NAMES),
-        E::NotValidForNameContext { presented, .. } => {
-            Cause::refused(format!("its certificate is not for `{host}`{}", but_for(presented)), NAMES)
-        }
-        E::UnknownIssuer => Cause::refused("its certificate is signed by no authority that is trusted here", TRUST),
-        _ => Cause::refused(format!("its certificate can't be accepted: {fault}"), BROKER_LOG),
-    }
-}
-
-/// How many names of a certificate are shown.
-const NAMES_SHOWN_MAX: usize = 5;
-
-/// rustls names them as `DnsName("b.example")`.
-fn but_for(names: &[String]) -> String {
-    let bare = |name: &String| name.split('"').nth(1).map_or(name.clone(), str::to_owned);
-    let mut shown: Vec<_> = names.iter().take(NAMES_SHOWN_MAX).map(bare).collect();
-    if names.len() > NAMES_SHOWN_MAX {
-        shown.push("…".into());
-    }
-    if shown.is_empty() { String::new() } else { format!(", but for {}", shown.join(", ")) }
+    let remedy = match fault {
+        E::Expired | E::ExpiredContext { .. } | E::NotValidYet | E::NotValidYetContext { .. } => RENEW,
+        E::NotValidForName | E::NotValidForNameContext { .. } => NAMES,
+        E::UnknownIssuer | E::BadSignature => TRUST,
+        _ => BROKER_LOG,
+    };
+    Cause::refused(tls::why_refused(fault, host), remedy)
 }
 
 fn of_alert(alert: AlertDescription, asked: &Asked) -> Cause {
@@ -205,14 +184,5 @@ mod tests {
 
         let told = [A::CertificateExpired, A::UnknownCA, A::BadCertificate].map(words);
         assert_eq!(told, ["certificate expired", "unknown ca", "bad certificate"]);
-    }
-
-    #[test]
-    fn some_names_of_a_certificate_are_shown() {
-        let names =
-            |count: usize| -> Vec<String> { (0..count).map(|n| format!("DnsName(\"b{n}.example\")")).collect() };
-        assert_eq!(but_for(&[]), "");
-        assert_eq!(but_for(&names(2)), ", but for b0.example, b1.example");
-        assert!(but_for(&names(7)).ends_with("b4.example, …"));
     }
 }

@@ -3,9 +3,7 @@
 //! Owns: when it is asked and shown. Does not own: what is shown of it (`sheet`), the terminal (`screen`).
 
 use std::{
-    env,
     io::{self, IsTerminal, Write},
-    path::PathBuf,
     time::Duration,
 };
 
@@ -14,19 +12,13 @@ use clap::Args;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::screen::{Screen, size};
-use super::{Exit, Usage, run::Signals};
-use crate::telemetry::{
-    chain,
-    history::Told,
-    http::{Client, ClientError, Token},
-};
+use super::{Exit, asked::Asked, run::Signals};
+use crate::telemetry::{chain, history::Told, http::Client};
 
 mod screen;
 mod sheet;
 
 const ASK_EVERY: Duration = Duration::from_secs(1);
-/// Holds the token of the run that is asked.
-const TOKEN: &str = "ALLUVIUM_HTTP_TOKEN";
 
 /// Watch a running stream or batch in the terminal
 ///
@@ -40,26 +32,19 @@ const TOKEN: &str = "ALLUVIUM_HTTP_TOKEN";
     after_help = "Example:\n  alluvium top\n  alluvium top http://127.0.0.1:9185 --once\n  alluvium top --json | jq .totals.lag_records"
 )]
 pub struct Top {
-    /// Where the page of the run is
-    #[arg(value_name = "URL", default_value = "http://127.0.0.1:9184")]
-    url: String,
+    #[command(flatten)]
+    asked: Asked,
     /// Print one report, and exit
     #[arg(long)]
     once: bool,
     /// Print what `/status` says, as JSON, and exit
     #[arg(long, conflicts_with = "once")]
     json: bool,
-    /// For https: a file of certificates (PEM) that are trusted in place of the system's
-    #[arg(long, value_name = "FILE")]
-    ca_file: Option<PathBuf>,
 }
 
 impl Top {
     pub async fn run(self) -> anyhow::Result<Exit> {
-        let client = Client::new(&self.url, self.ca_file.as_deref(), token()?).map_err(|error| match error {
-            ClientError::Url { .. } => Usage(error.to_string()).into(),
-            error => anyhow::Error::new(error),
-        })?;
+        let client = self.asked.client()?;
         if self.json {
             let status = client.get("/status").await?;
             io::stdout().write_all(&status)?;
@@ -73,12 +58,6 @@ impl Top {
         }
         Ok(Exit::Done)
     }
-}
-
-fn token() -> Result<Option<Token>, Usage> {
-    let bad = || Usage(format!("{TOKEN} holds no token: one is 16 to 1024 letters, digits and signs"));
-    let given = env::var(TOKEN).ok().filter(|token| !token.is_empty());
-    given.map(|token| Token::new(&token).ok_or_else(bad)).transpose()
 }
 
 async fn ask(client: &Client) -> anyhow::Result<Told> {

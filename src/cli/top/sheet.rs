@@ -7,7 +7,7 @@
 use chrono::{DateTime, Local};
 
 use crate::{
-    record::name::is_unseen,
+    record::{name::is_unseen, short::fitted},
     telemetry::{
         history::Told,
         progress::count,
@@ -38,7 +38,7 @@ pub(super) fn page(told: Option<&Told>, trouble: Option<&str>, url: &str, width:
     let width = width.max(WIDTH_MIN);
     let mut lines = vec![];
     if let Some(trouble) = trouble {
-        lines.push(cut(&format!("NOT REACHED, trying again: {}", safe(trouble)), width));
+        lines.push(fitted(&format!("NOT REACHED, trying again: {}", safe(trouble)), width));
     }
     if let Some(told) = told {
         lines.extend(head(told, width));
@@ -50,7 +50,7 @@ pub(super) fn page(told: Option<&Told>, trouble: Option<&str>, url: &str, width:
         lines.extend(partitions(&told.status, left, width));
     }
     lines.truncate(height.saturating_sub(1));
-    lines.push(cut(&format!("{url}  q leaves"), width));
+    lines.push(fitted(&format!("{url}  q leaves"), width));
     lines
 }
 
@@ -87,7 +87,7 @@ fn head(told: &Told, width: usize) -> Vec<String> {
     lines.push(figure("lanes", &open, &more, ""));
     let used = format!("of {} MiB · {} retries, {} fences", memory.limit_bytes >> 20, totals.retries, totals.fences);
     lines.push(figure("memory", &format!("{} MiB", memory.used_bytes >> 20), &used, ""));
-    lines.into_iter().map(|line| cut(&line, width)).collect()
+    lines.into_iter().map(|line| fitted(&line, width)).collect()
 }
 
 fn figure(name: &str, number: &str, more: &str, line: &str) -> String {
@@ -122,7 +122,7 @@ fn middle(status: &Status, width: usize) -> Vec<String> {
     }
     section(&mut lines, "newest", status.newest.iter().take(NEWEST_SHOWN_MAX).map(scored));
     section(&mut lines, "lately", status.events.iter().take(EVENTS_SHOWN_MAX).map(event));
-    lines.into_iter().map(|line| cut(&line, width)).collect()
+    lines.into_iter().map(|line| fitted(&line, width)).collect()
 }
 
 fn section(lines: &mut Vec<String>, name: &str, inside: impl Iterator<Item = String>) {
@@ -155,7 +155,7 @@ fn partitions(status: &Status, rows: usize, width: usize) -> Vec<String> {
     if left_out > 0 {
         lines.push(format!("and {} more", count(left_out)));
     }
-    lines.into_iter().map(|line| cut(&line, width)).collect()
+    lines.into_iter().map(|line| fitted(&line, width)).collect()
 }
 
 fn partition(told: &Partition) -> String {
@@ -199,13 +199,6 @@ fn safe(text: &str) -> String {
     text.chars().map(|c| if acts(c) { '·' } else { c }).collect()
 }
 
-fn cut(line: &str, width: usize) -> String {
-    if line.chars().count() <= width {
-        return line.to_owned();
-    }
-    line.chars().take(width.saturating_sub(1)).chain(['…']).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,7 +206,7 @@ mod tests {
 
     fn told(text: &str) -> Told {
         let text = || text.to_owned();
-        let partition = Partition { topic: text(), state: text(), trouble: Some(text()), ..Partition::default() };
+        let partition = Partition { topic: text(), trouble: Some(text()), ..Partition::default() };
         let status = Status {
             not_ready: vec![text()],
             classes: vec![Class { name: text(), records: 3, ..Class::default() }],

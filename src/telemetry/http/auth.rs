@@ -4,7 +4,7 @@
 //! no text that leaves here has the token in it, and none is compared in a time that depends on where it differs.
 
 use std::{
-    fmt, fs,
+    fs,
     hint::black_box,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -17,6 +17,7 @@ use hyper::{
 use sha2::{Digest, Sha256};
 
 use super::HttpError;
+use crate::secret::Secret;
 
 /// Shorter ones could be guessed.
 pub const TOKEN_CHARACTERS_MIN: usize = 16;
@@ -24,8 +25,8 @@ pub const TOKEN_CHARACTERS_MIN: usize = 16;
 pub const TOKEN_CHARACTERS_MAX: usize = 1024;
 
 /// What a request must show.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token(Secret);
 
 impl Token {
     /// `None` for what is no token: too short, too long, or not of letters, digits and signs alone.
@@ -33,17 +34,11 @@ impl Token {
     pub fn new(text: &str) -> Option<Self> {
         let lengths = TOKEN_CHARACTERS_MIN..=TOKEN_CHARACTERS_MAX;
         let fits = lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-        fits.then(|| Self(text.to_owned()))
+        fits.then(|| Self(Secret::new(text)))
     }
 
     pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
+        self.0.reveal()
     }
 }
 

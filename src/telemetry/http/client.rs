@@ -1,4 +1,4 @@
-//! Asks another process of Alluvium, for `alluvium top`.
+//! Asks another process of Alluvium, for `alluvium top` and `alluvium health`.
 //!
 //! Owns: one GET over HTTP/1.1, with or without TLS, and its limits. Invariant: the token stands in no text.
 
@@ -13,7 +13,7 @@ use hyper::{
     header::{AUTHORIZATION, HOST, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{CertificateError, ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -22,12 +22,15 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Token, tls};
+use super::{DEFAULT_ADDRESS, Token, tls::trusting};
+use crate::tls::{self, TlsError};
 
 /// From the connection to the last byte of an answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 /// A status of many thousand partitions has less.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// Of an answer that is not the one that was wanted.
+const ANSWER_CHARS_SHOWN: usize = 200;
 
 /// Whom to ask.
 #[derive(Debug)]
@@ -38,33 +41,50 @@ pub struct Client {
     port: u16,
     tls: Option<Arc<ClientConfig>>,
     token: Option<Token>,
+    wait_max: Duration,
+}
+
+/// What a run says, whatever its code.
+#[derive(Debug)]
+pub struct Answer {
+    pub code: StatusCode,
+    pub text: Bytes,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error("{url} is not the address of a page; one is http://127.0.0.1:9184")]
     Url { url: String },
-    #[error("can't trust what {path} says: {why}")]
-    Trust { path: String, why: String },
+    #[error("can't speak TLS with {url}")]
+    Trust { url: String, source: TlsError },
     #[error("nobody answers at {url}: {source}; does a stream or batch run there, with listen under [http]?")]
     Connect { url: String, source: io::Error },
+    #[error("can't speak TLS with {url}: {why}")]
+    Handshake { url: String, why: String },
+    #[error("what answers at {url} does not speak HTTP: {source}; ask by https:// where the run has tls_cert")]
+    Foreign { url: String, source: hyper::Error },
     #[error("{url} breaks off: {source}")]
     Http { url: String, source: hyper::Error },
     #[error("{url} wants the token that is set under [http]; hand it over as ALLUVIUM_HTTP_TOKEN")]
     Token { url: String },
     #[error("{url} answers {code}: {text}")]
     Answer { url: String, code: StatusCode, text: String },
-    #[error("{url} does not answer within {ANSWER_WAIT_MAX:?}")]
-    Silent { url: String },
+    #[error("{url} does not answer within {wait_max:?}")]
+    Silent { url: String, wait_max: Duration },
     #[error("{url} answers with more than {ANSWER_BYTES_MAX} bytes")]
     Large { url: String },
 }
 
 impl Client {
-    /// `url` is a page's; `http://` may be left out. `ca` is trusted in place of the system's certificates.
+    /// `url` is a page's. Without `http://` a host will do, and the port is then the one that a run has by default. `ca` is
+    /// trusted in place of the system's certificates.
     pub fn new(url: &str, ca: Option<&Path>, token: Option<Token>) -> Result<Self, ClientError> {
         let bad = || ClientError::Url { url: url.to_owned() };
-        let whole = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let (whole, port) = match url.split_once("://") {
+            Some(("https", _)) => (url.to_owned(), 443),
+            Some(_) => (url.to_owned(), 80),
+            None => (format!("http://{url}"), DEFAULT_ADDRESS.port()),
+        };
         let uri: Uri = whole.parse().map_err(|_| bad())?;
         let (scheme, authority) = uri.scheme_str().zip(uri.authority()).ok_or_else(bad)?;
         let secure = match scheme {
@@ -75,15 +95,25 @@ impl Client {
         if authority.as_str().contains('@') || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(bad());
         }
-        let trust = |why| ClientError::Trust { path: ca.map(|ca| ca.display().to_string()).unwrap_or_default(), why };
+        let trust = |source| ClientError::Trust { url: url.to_owned(), source };
+        let port = authority.port_u16().unwrap_or(port);
+        let authority =
+            if url.contains("://") { authority.to_string() } else { format!("{}:{port}", authority.host()) };
         Ok(Self {
             url: format!("{scheme}://{authority}"),
-            authority: authority.to_string(),
-            host: authority.host().trim_matches(['[', ']']).to_owned(),
-            port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
-            tls: secure.then(|| tls::trusting(ca)).transpose().map_err(trust)?.map(Arc::new),
+            host: uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned(),
+            authority,
+            port,
+            tls: secure.then(|| trusting(ca)).transpose().map_err(trust)?,
             token,
+            wait_max: ANSWER_WAIT_MAX,
         })
+    }
+
+    /// Waits for an answer no longer than this.
+    #[must_use]
+    pub fn within(self, wait_max: Duration) -> Self {
+        Self { wait_max, ..self }
     }
 
     #[must_use]
@@ -93,24 +123,42 @@ impl Client {
 
     /// What stands at a path.
     pub async fn get(&self, path: &str) -> Result<Bytes, ClientError> {
-        let silent = |_| ClientError::Silent { url: self.url.clone() };
-        timeout(ANSWER_WAIT_MAX, self.ask(path)).await.map_err(silent)?
+        let Answer { code, text } = self.ask(path).await?;
+        match code {
+            StatusCode::OK => Ok(text),
+            StatusCode::UNAUTHORIZED => Err(ClientError::Token { url: self.url.clone() }),
+            _ => {
+                let text = String::from_utf8_lossy(&text).chars().take(ANSWER_CHARS_SHOWN).collect::<String>();
+                Err(ClientError::Answer { url: self.url.clone(), code, text: text.trim().to_owned() })
+            }
+        }
     }
 
-    async fn ask(&self, path: &str) -> Result<Bytes, ClientError> {
+    /// What is answered at a path.
+    pub async fn ask(&self, path: &str) -> Result<Answer, ClientError> {
+        let silent = |_| ClientError::Silent { url: self.url.clone(), wait_max: self.wait_max };
+        timeout(self.wait_max, self.converse(path)).await.map_err(silent)?
+    }
+
+    async fn converse(&self, path: &str) -> Result<Answer, ClientError> {
+        let handshake =
+            |error: io::Error| ClientError::Handshake { url: self.url.clone(), why: why_ended(&error, &self.host) };
         let connect = |source| ClientError::Connect { url: self.url.clone(), source };
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(connect)?;
         let Some(tls) = &self.tls else { return self.ask_over(stream, path).await };
         let name = ServerName::try_from(self.host.clone()).map_err(|_| ClientError::Url { url: self.url.clone() })?;
-        let stream = TlsConnector::from(tls.clone()).connect(name, stream).await.map_err(connect)?;
+        let stream = TlsConnector::from(tls.clone()).connect(name, stream).await.map_err(handshake)?;
         self.ask_over(stream, path).await
     }
 
-    async fn ask_over<S>(&self, stream: S, path: &str) -> Result<Bytes, ClientError>
+    async fn ask_over<S>(&self, stream: S, path: &str) -> Result<Answer, ClientError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let http = |source| ClientError::Http { url: self.url.clone(), source };
+        let http = |source: hyper::Error| {
+            let url = self.url.clone();
+            if source.is_parse() { ClientError::Foreign { url, source } } else { ClientError::Http { url, source } }
+        };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
         let _conversing = AbortOnDropHandle::new(tokio::spawn(connection));
         let mut request = Request::new(Empty::<Bytes>::new());
@@ -124,15 +172,7 @@ impl Client {
         }
         let answer = sender.send_request(request).await.map_err(http)?;
         let code = answer.status();
-        let text = self.read(answer.into_body()).await?;
-        match code {
-            StatusCode::OK => Ok(text),
-            StatusCode::UNAUTHORIZED => Err(ClientError::Token { url: self.url.clone() }),
-            _ => {
-                let text = String::from_utf8_lossy(&text).chars().take(200).collect::<String>();
-                Err(ClientError::Answer { url: self.url.clone(), code, text: text.trim().to_owned() })
-            }
-        }
+        Ok(Answer { code, text: self.read(answer.into_body()).await? })
     }
 
     async fn read(&self, mut body: Incoming) -> Result<Bytes, ClientError> {
@@ -148,6 +188,25 @@ impl Client {
     }
 }
 
+const NO_TLS: &str = "what answers there speaks no TLS; ask by http:// where the run has no tls_cert";
+
+/// Why there was no handshake, and what to do.
+fn why_ended(error: &io::Error, host: &str) -> String {
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(
+            fault @ (CertificateError::UnknownIssuer | CertificateError::BadSignature),
+        )) => {
+            format!("{}; name the authority's with --ca-file", tls::why_refused(fault, host))
+        }
+        Some(rustls::Error::InvalidCertificate(fault)) => {
+            format!("{}; give the run another as tls_cert under [http]", tls::why_refused(fault, host))
+        }
+        Some(rustls::Error::InvalidMessage(_)) => NO_TLS.into(),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => NO_TLS.into(),
+        _ => error.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,13 +215,26 @@ mod tests {
     fn an_address_is_a_page_s_or_is_refused() {
         for (given, meant) in [
             ("http://127.0.0.1:9184", "http://127.0.0.1:9184"),
-            ("127.0.0.1:9184", "http://127.0.0.1:9184"),
+            ("127.0.0.1:1", "http://127.0.0.1:1"),
+            ("worker", "http://worker:9184"),
+            ("[::1]", "http://[::1]:9184"),
             ("https://alluvium.example/", "https://alluvium.example"),
             ("http://[::1]:9184/", "http://[::1]:9184"),
         ] {
             assert_eq!(Client::new(given, None, None).unwrap().url(), meant);
         }
-        for wrong in ["", "ftp://a", "http://u:p@a", "http://a/status", "http://a?x", "http:// a"] {
+        for wrong in [
+            "",
+            "ftp://a",
+            "http://u:p@a",
+            "http://a/status",
+            "http://a?x",
+            "http:// a",
+            "a b:1",
+            "me:secret@host:1",
+            "worker/path",
+            "a\r\nb:1",
+        ] {
             assert!(Client::new(wrong, None, None).is_err(), "{wrong}");
         }
     }

@@ -35,10 +35,11 @@ mod tls;
 use self::{auth::Door, looks::Looks, site::Site, slow::Prompt};
 pub use self::{
     auth::{TOKEN_CHARACTERS_MAX, TOKEN_CHARACTERS_MIN, Token, TokenFrom},
-    client::{Client, ClientError},
-    tls::TlsFiles,
+    client::{Answer, Client, ClientError},
 };
 use super::{chain, status::Status};
+pub use crate::tls::Identity;
+use crate::tls::TlsError;
 
 /// Where a run is looked at unless its file says otherwise.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9184);
@@ -62,7 +63,34 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub struct HttpSettings {
     pub listen: Listen,
     pub token: Option<TokenFrom>,
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<Identity>,
+}
+
+impl HttpSettings {
+    fn read(&self) -> Result<(Option<Token>, Option<TlsAcceptor>), HttpError> {
+        let token = self.token.as_ref().map(TokenFrom::read).transpose()?;
+        Ok((token, self.tls.as_ref().map(tls::acceptor).transpose()?))
+    }
+
+    /// Reads the files that they name, and listens nowhere. Tells how a run would serve, as `https://0.0.0.0:9184/ with a
+    /// token`; `None` if there is nothing that could be wrong.
+    pub fn check(&self) -> Result<Option<String>, HttpError> {
+        let address = match self.listen {
+            Listen::Off => return Ok(None),
+            Listen::Default => DEFAULT_ADDRESS,
+            Listen::At(address) => address,
+        };
+        if self.token.is_none() && self.tls.is_none() {
+            return Ok(None);
+        }
+        let (token, tls) = self.read()?;
+        let token = token.map_or("without a token", |_| "with a token");
+        Ok(Some(format!("{} {token}", url(tls.is_some(), address))))
+    }
+}
+
+fn url(secure: bool, address: SocketAddr) -> String {
+    format!("{}://{address}/", if secure { "https" } else { "http" })
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,8 +129,8 @@ pub enum HttpError {
          such as `openssl rand -hex 32` makes", path.display()
     )]
     Token { path: PathBuf },
-    #[error("can't serve the page over TLS with {}: {why}", path.display())]
-    Tls { path: PathBuf, why: String },
+    #[error("can't serve the page over TLS with tls_cert and tls_key of [http]")]
+    Tls(#[from] TlsError),
 }
 
 /// Serves until it is dropped.
@@ -128,8 +156,7 @@ pub async fn serve_within(
     if settings.listen == Listen::Off {
         return Ok(None);
     }
-    let token = settings.token.as_ref().map(TokenFrom::read).transpose()?;
-    let tls = settings.tls.as_ref().map(TlsFiles::acceptor).transpose()?;
+    let (token, tls) = settings.read()?;
     let Some((listener, address)) = bind(settings.listen).await? else { return Ok(None) };
     if token.is_none() && !address.ip().is_loopback() {
         tracing::warn!("whoever reaches {address} sees this run, its records too; set a token under [http]");
@@ -153,7 +180,7 @@ impl Server {
 
     #[must_use]
     pub fn url(&self) -> String {
-        format!("{}://{}/", if self.secure { "https" } else { "http" }, self.address)
+        url(self.secure, self.address)
     }
 }
 

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::table::{CLASSES_SHOWN_MAX, Kind, PARTITIONS_SHOWN_MAX, TABLE};
-use crate::telemetry::status::{Class, Histogram, Partition, Status};
+use crate::telemetry::status::{Class, Histogram, Partition, State, Status};
 
 /// What the classes beyond [`CLASSES_SHOWN_MAX`] are counted as.
 const OTHER_CLASSES: &str = "(others)";
@@ -85,13 +85,13 @@ fn of_the_run(page: &mut Page, status: &Status) {
     let totals = &status.totals;
     let opening = totals.lanes - totals.lanes_open - totals.lanes_waiting - totals.lanes_stopped - totals.lanes_ended;
     let by_state = [
-        ("opening", opening),
-        ("running", totals.lanes_open),
-        ("waiting", totals.lanes_waiting),
-        ("stopped", totals.lanes_stopped),
-        ("ended", totals.lanes_ended),
+        (State::Opening, opening),
+        (State::Running, totals.lanes_open),
+        (State::Waiting, totals.lanes_waiting),
+        (State::Stopped, totals.lanes_stopped),
+        (State::Ended, totals.lanes_ended),
     ];
-    page.family("alluvium_lanes", by_state.map(|(state, lanes)| (vec![("state", state)], float(lanes))));
+    page.family("alluvium_lanes", by_state.map(|(state, lanes)| (vec![("state", state.name())], float(lanes))));
     page.family("alluvium_group_partitions", status.group.iter().map(|group| (vec![], float(group.partitions))));
     page.one("alluvium_lag_records", float(totals.lag_records));
     page.family("alluvium_lag_seconds", totals.lag_seconds.map(|age| (vec![], age)));

@@ -8,7 +8,7 @@ use std::sync::{
 use alluvium::{
     lake::Store,
     pipeline::{Mode, Pipeline},
-    telemetry::status::Status,
+    telemetry::status::{State, Status},
 };
 use futures::FutureExt;
 use object_store::memory::InMemory;
@@ -56,7 +56,7 @@ async fn an_outage_of_the_store_is_told_while_it_lasts_and_is_over_when_it_is_ov
     status_once(&running, "ten are in the lake", |status| status.totals.records == 10 && status.ready).await;
     broken.store(true, SeqCst);
     stage.send_flowers(1, 10).await;
-    let waits = |status: &Status| status.partitions.iter().any(|lane| lane.state == "waiting");
+    let waits = |status: &Status| status.partitions.iter().any(|lane| lane.state == State::Waiting);
     let status = status_once(&running, "the lane waits", waits).await;
     let [lane] = status.partitions.as_slice() else { panic!("{status:?}") };
     let trouble = lane.trouble.as_deref().unwrap();
@@ -84,7 +84,7 @@ async fn a_lane_that_has_stopped_comes_first_and_says_why() {
     status_once(&running, "the good ones are in the lake", |status| status.totals.records == 60).await;
     stage.send(1, (0..60).map(|n| value(format!("{n} is no flower"))).collect()).await;
     let status = status_once(&running, "one has stopped", |status| status.totals.lanes_stopped == 1).await;
-    assert_eq!((status.partitions[0].partition, status.partitions[0].state.as_str()), (1, "stopped"));
+    assert_eq!((status.partitions[0].partition, status.partitions[0].state), (1, State::Stopped));
     assert!(status.not_ready[0].contains("too many rejects"), "{status:?}");
     assert_eq!((status.totals.lanes, status.totals.lanes_open), (2, 1));
     assert!(kinds(&status).contains(&"stop"), "{status:?}");

@@ -4,7 +4,9 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use alluvium::telemetry::{
     http::{self, HttpLimits, HttpSettings, Listen, Server, Sources},
-    status::{Class, Event, Group, Memory, Model, Outlet, Partition, Rejects, Sample, Scored, Status, Step, Totals},
+    status::{
+        Class, Event, Group, Memory, Model, Outlet, Partition, Rejects, Sample, Scored, State, Status, Step, Totals,
+    },
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -193,7 +195,7 @@ fn partition(number: i32, look: u64, text: &str) -> Partition {
         topic: if stopped { text.into() } else { "payments".into() },
         dataset: "payments".into(),
         partition: number,
-        state: if stopped { "stopped".into() } else { "running".into() },
+        state: if stopped { State::Stopped } else { State::Running },
         trouble: stopped.then(|| text.to_owned()),
         position: i64::try_from(look).unwrap_or(0) * 10,
         end: i64::try_from(look).unwrap_or(0) * 10 + 7,

@@ -4,7 +4,7 @@ use maud::{Markup, PreEscaped, html};
 
 use super::{
     NAME_CHARTED_CHARS_MAX,
-    words::{capital, cut, figure, key, name, share, three},
+    words::{capital, figure, key, name, share, three},
 };
 use crate::model::{
     Calibration, ClassResult, Curves, Evaluation, Importance, ModelError, Point,
@@ -14,6 +14,7 @@ use crate::model::{
         verdict::{count, percent},
     },
 };
+use crate::record::short::fitted;
 
 /// Classes of the confusion matrix; of more, the commonest.
 const MATRIX_CLASSES_MAX: usize = 16;
@@ -78,10 +79,10 @@ fn matrix(result: &Evaluation) -> Markup {
     let hidden = result.classes.len() - shown.len();
     html! {
         div.scroll { table.matrix {
-            thead { tr { th { } @for &taken in &shown { th.number { (cut(class(taken), NAME_CHARTED_CHARS_MAX)) } } } }
+            thead { tr { th { } @for &taken in &shown { th.number { (fitted(class(taken), NAME_CHARTED_CHARS_MAX)) } } } }
             tbody { @for &truth in &shown {
                 tr {
-                    th scope="row" { (cut(class(truth), NAME_CHARTED_CHARS_MAX)) }
+                    th scope="row" { (fitted(class(truth), NAME_CHARTED_CHARS_MAX)) }
                     @for &taken in &shown {
                         @let rows = cell(truth, taken).unwrap_or(0);
                         td.number style=(shade(rows, result.classes[truth].rows, truth == taken)) { (count(rows)) }
@@ -236,7 +237,7 @@ pub fn importance(report: &Report) -> Result<Markup, ModelError> {
     }
     let shown = report.importance.iter().take(FEATURES_SHOWN_MAX);
     let bar = |one: &Importance| Bar {
-        name: cut(&one.feature, NAME_CHARTED_CHARS_MAX),
+        name: fitted(&one.feature, NAME_CHARTED_CHARS_MAX),
         value: one.loss_rise,
         spread: one.loss_rise_std,
         told: format!("{:+.3} ({:+.1} pts)", one.loss_rise, 0.0 - 100.0 * one.accuracy_drop).replace('-', "−"),

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::NAME_SHOWN_CHARS_MAX;
+use crate::record::short::fitted;
 
 /// Which line is which.
 pub(super) fn key(first: &str, second: &str) -> Markup {
@@ -13,14 +14,7 @@ pub(super) fn key(first: &str, second: &str) -> Markup {
 }
 
 pub(super) fn name(text: &str) -> String {
-    cut(text, NAME_SHOWN_CHARS_MAX)
-}
-
-pub(super) fn cut(text: &str, chars_max: usize) -> String {
-    if text.chars().count() <= chars_max {
-        return text.to_owned();
-    }
-    text.chars().take(chars_max - 1).chain(['…']).collect()
+    fitted(text, NAME_SHOWN_CHARS_MAX)
 }
 
 pub(super) fn capital(text: &str) -> String {
@@ -63,10 +57,5 @@ mod tests {
             assert_eq!(figure(number), want);
         }
         assert_eq!((figure(3e-7), figure(-2.5e9), figure(-1.50)), ("3.00e-7".into(), "-2.50e9".into(), "-1.5".into()));
-    }
-
-    #[test]
-    fn long_names_are_cut_between_characters() {
-        assert_eq!((cut("naïve", 5), cut("naïveté", 5)), ("naïve".to_owned(), "naïv…".to_owned()));
     }
 }

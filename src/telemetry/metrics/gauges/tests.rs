@@ -6,7 +6,7 @@ use super::*;
 use crate::telemetry::{
     meter::{BYTES_BOUNDS, ROWS_BOUNDS, Steps},
     metrics::{SERIES_MAX, recorder},
-    status::{Model, Outlet, OutletPlace, Rejects, Step, Totals},
+    status::{Model, Outlet, OutletPlace, Rejects, State, Step, Totals},
 };
 
 fn histogram(bounds: &[f64]) -> Histogram {
@@ -29,7 +29,7 @@ fn huge() -> Status {
     let partition = |n: i32| Partition {
         dataset: format!("d{n}"),
         partition: n,
-        state: "running".into(),
+        state: State::Running,
         open: true,
         lag_seconds: Some(1.0),
         freshness_seconds: Some(2.0),
@@ -72,7 +72,7 @@ fn a_thousand_partitions_stay_under_the_limit_of_series() {
 
 #[test]
 fn what_a_partition_does_not_know_yet_is_not_shown() {
-    let opening = Partition { dataset: "d".into(), state: "opening".into(), ..Partition::default() };
+    let opening = Partition { dataset: "d".into(), state: State::Opening, ..Partition::default() };
     let page = text(&Status { partitions: vec![opening], ..Status::default() });
     assert!(!page.contains("alluvium_partition_") && page.contains("\nalluvium_ready 0\n"), "{page}");
 }
