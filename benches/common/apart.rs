@@ -10,8 +10,9 @@ use std::{
 };
 
 use alluvium::{
-    broker::Broker,
+    broker::{Broker, Compression},
     simulate::{
+        Source,
         encoding::Encoding,
         feed::{self, Feed, Sent},
     },
@@ -80,15 +81,32 @@ impl Drop for BrokerProcess {
     }
 }
 
-/// Fills the topic, and tells how many bytes of values it holds.
-pub async fn fill(broker: &str, partitions: i32, records: u64) -> anyhow::Result<u64> {
-    let settings = demo_settings(broker, Path::new("lake"));
-    let broker = Broker::connect(&settings.source.brokers, settings.broker).await?;
+/// Fills the demo's topic.
+pub async fn fill(address: &str, partitions: i32, records: u64) -> anyhow::Result<()> {
+    let broker = broker_at(address).await?;
     broker.create_topic(TOPIC, partitions, 1).await?;
-    let feed = Feed { topic: TOPIC.to_owned(), count: records, encoding: Encoding::json(true), ..Feed::default() };
+    send(&broker, TOPIC, Source::Iris, partitions, records, Compression::None).await.map(drop)
+}
+
+pub async fn broker_at(address: &str) -> anyhow::Result<Broker> {
+    let settings = demo_settings(address, Path::new("lake"));
+    Ok(Broker::connect(&settings.source.brokers, settings.broker).await?)
+}
+
+/// Sends simulated records in JSON to a topic, the truth in them, and tells how many bytes of values they are.
+pub async fn send(
+    broker: &Broker,
+    topic: &str,
+    source: Source,
+    partitions: i32,
+    records: u64,
+    compression: Compression,
+) -> anyhow::Result<u64> {
+    let (topic, encoding) = (topic.to_owned(), Encoding::json(true));
+    let feed = Feed { topic, source, count: records, encoding, compression, ..Feed::default() };
     let sent = Arc::new(Sent::default());
     let partitions: Vec<i32> = (0..partitions).collect();
-    feed::run(&feed, &broker, &partitions, &sent, &CancellationToken::new()).await?;
+    feed::run(&feed, broker, &partitions, &sent, &CancellationToken::new()).await?;
     Ok(sent.bytes())
 }
 

@@ -10,14 +10,15 @@ use alluvium::{
     model::{Model, Scorer},
     offset::{LaneId, OffsetRange},
     pipeline::Settings,
-    record::{Batch, Record},
+    record::{Batch, Decoded, Record},
     simulate::{Source, Stream},
 };
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const DEMO: &str = include_str!("../../src/cli/demo.toml");
+/// The pipeline file of `alluvium demo`, before its blanks are filled in.
+pub const DEMO: &str = include_str!("../../src/cli/demo.toml");
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/iris");
 const SEED: u64 = 1;
 /// 2026-11-21T07:00:00Z
@@ -53,26 +54,32 @@ pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder for the lake")
 }
 
-/// The demo's stages from bytes to the lake's files.
+/// A pipeline's stages from bytes to the lake's files.
 pub struct Stages {
+    source: Source,
     decoder: Decoder,
-    scorer: Scorer,
+    pub scorer: Scorer,
     layout: Arc<Layout>,
 }
 
 impl Stages {
+    /// The demo's.
     pub fn new(compression: Compression) -> Self {
         let mut settings = demo_settings("localhost:9092", Path::new("lake"));
         settings.lake.compression = compression;
+        Self::of(&settings, Source::Iris)
+    }
+
+    pub fn of(settings: &Settings, source: Source) -> Self {
         let model = tokio::runtime::Runtime::new()
             .expect("a runtime")
             .block_on(Model::load(&settings.model))
-            .expect("the iris model");
+            .expect("a shipped model");
         let decoder = Decoder::new(&settings.decode);
-        let scorer = model.scorer(&decoder.schema()).expect("four measurements");
+        let scorer = model.scorer(&decoder.schema()).expect("the fields that the model wants");
         let layout =
             Layout::new(&settings.lake, &decoder.schema(), decoder.is_numbered(), model.classes(), model.reference());
-        Self { decoder, scorer, layout: Arc::new(layout.expect("columns that differ in name")) }
+        Self { source, decoder, scorer, layout: Arc::new(layout.expect("columns that differ in name")) }
     }
 
     pub fn segment(&self) -> Segment {
@@ -81,14 +88,23 @@ impl Stages {
 
     /// Simulated records from offset 0 on, decoded and scored, in batches of `batch_records`.
     pub fn scored(&self, records: usize, batch_records: usize) -> Vec<Scored> {
-        let mut stream = Source::Iris.stream(SEED, 0);
-        let all: Vec<Record> = (0..).map(|offset| record(&mut stream, offset)).take(records).collect();
-        all.chunks(batch_records).map(|records| self.score(records.to_vec())).collect()
+        self.records(records).chunks(batch_records).map(|records| self.score(records.to_vec())).collect()
+    }
+
+    /// Simulated records from offset 0 on.
+    pub fn records(&self, records: usize) -> Vec<Record> {
+        let mut stream = self.source.stream(SEED, 0);
+        (0..).map(|offset| record(&mut stream, offset)).take(records).collect()
+    }
+
+    pub fn decode(&self, records: &[Record]) -> Decoded {
+        let decoded = done(self.decoder.decode(records, NOW_MS));
+        assert!(decoded.rejects.is_empty(), "{:?}", decoded.rejects);
+        decoded
     }
 
     fn score(&self, mut records: Vec<Record>) -> Scored {
-        let decoded = done(self.decoder.decode(&records, NOW_MS));
-        assert!(decoded.rejects.is_empty(), "{:?}", decoded.rejects);
+        let decoded = self.decode(&records);
         let scores = done(self.scorer.score(&decoded.rows.columns));
         // What was decoded is in the columns; freeing the bytes is not what is measured.
         for record in &mut records {

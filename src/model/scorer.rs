@@ -54,6 +54,15 @@ impl Scorer {
         }
         Ok(scores)
     }
+
+    /// The numbers that the network is given of these rows, chunk by chunk, for whoever asks what they cost without it.
+    pub fn features(&self, batch: &RecordBatch) -> impl Iterator<Item = Result<Vec<f32>, ModelError>> {
+        let (rows, chunk_rows) = (batch.num_rows(), self.bound.chunk_rows);
+        (0..rows).step_by(chunk_rows).map(move |start| {
+            let end = rows.min(start + chunk_rows);
+            self.bound.encoder.columns(batch, start..end, (end - start).next_multiple_of(ROWS_STEP))
+        })
+    }
 }
 
 /// Rows that go through a network of this width at once.
