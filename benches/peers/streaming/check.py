@@ -30,6 +30,7 @@ from ours join theirs using (_partition, _offset)
 def main() -> None:
     ours, theirs, records = sys.argv[1], sys.argv[2], int(sys.argv[3])
     connection = duckdb.connect()
+    connection.execute("set timezone = 'UTC'")
     for name, folder in (("ours", ours), ("theirs", theirs)):
         files = f"read_parquet('{folder}/date=*/hour=*/[!._]*', hive_partitioning = true)"
         connection.execute(f"create view {name} as from {files}")

@@ -52,8 +52,25 @@ SPARK = {
     "spark.sql.parquet.compression.codec": "zstd",
     "spark.hadoop.parquet.compression.codec.zstd.level": 1,
     "spark.ui.enabled": "false",
+    "spark.log.level": "WARN",
 }
 SPARK_SOURCE = {"maxOffsetsPerTrigger": "1000000"}
+
+FLINK = {
+    "parallelism.default": CORES,
+    "execution.checkpointing.interval": "10 s",
+    "restart-strategy.type": "none",
+    "table.local-time-zone": "UTC",
+    "python.fn-execution.bundle.size": 100_000,
+    "python.fn-execution.arrow.batch.size": 50_000,
+}
+FLINK_SINK = {
+    "parquet.compression": "ZSTD",
+    "parquet.compression.codec.zstd.level": "1",
+    "parquet.utc-timezone": "true",
+    "parquet.write.int64.timestamp": "true",
+}
+FLINK_JVM = "-Xmx2g"
 
 
 def listed(settings: dict) -> str:
@@ -163,4 +180,22 @@ class Spark(Peer):
         return Command(submit, environment)
 
 
-PEERS = {peer.name: peer for peer in (Spark, Consumer)}
+class Flink(Peer):
+    name = "flink"
+    title = "PyFlink"
+    settings = (
+        f"a cluster within one JVM of `{FLINK_JVM}`; {listed(FLINK | FLINK_SINK)}; `scan.bounded.mode=latest-offset`"
+    )
+
+    def prepare(self, parts: Parts) -> None:
+        super().prepare(parts)
+        self.jars = parts.jars(self.name)
+
+    def command(self, task: Task) -> Command:
+        jars = [str(jar) for jar in sorted(self.jars.glob("*.jar"))]
+        job = self.job(task, jars=jars, configuration=FLINK, source={}, sink=FLINK_SINK)
+        environment = {"PYTHONPATH": str(JOBS), "JVM_ARGS": FLINK_JVM, "FLINK_LOG_DIR": str(task.state)}
+        return Command([self.python, JOBS / "flink_job.py", job], environment)
+
+
+PEERS = {peer.name: peer for peer in (Spark, Consumer, Flink)}

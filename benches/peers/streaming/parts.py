@@ -22,6 +22,7 @@ PACKAGES = {
         "safetensors==0.8.0",
     ],
     "spark": [f"pyspark=={SPARK}", "pandas==3.1.1", "pyarrow==26.0.1", "numpy==2.4.6", "safetensors==0.8.0"],
+    "flink": [f"apache-flink=={FLINK}", "safetensors==0.8.0"],
 }
 
 # Each jar by name: Spark's Kafka package names a jar of its tests as needed, which no repository has to keep.
@@ -31,6 +32,14 @@ JARS = {
         f"org.apache.spark:spark-token-provider-kafka-0-10_2.13:{SPARK}",
         "org.apache.kafka:kafka-clients:3.9.2",
         "org.apache.commons:commons-pool2:2.13.1",
+    ],
+    # Flink's Parquet wants Hadoop's classes, and for zstd that library's.
+    "flink": [
+        "org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2",
+        f"org.apache.flink:flink-sql-parquet:{FLINK}",
+        "org.apache.hadoop:hadoop-client-api:3.4.2",
+        "org.apache.hadoop:hadoop-client-runtime:3.4.2",
+        "com.github.luben:zstd-jni:1.5.6-10",
     ],
 }
 
