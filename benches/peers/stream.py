@@ -1,8 +1,8 @@
 """From a topic to a lake beside what users would pick instead: the same records, model and columns, in turns in one run.
 
     cargo build --release
-    python benches/peers/stream.py                                     # a Markdown table; --json for JSON
-    python benches/peers/stream.py --peers python --records 200000     # only one of the peers, and shorter
+    python benches/peers/stream.py                                   # a Markdown table; --json for JSON
+    python benches/peers/stream.py --peers python --records 200000   # only one of the peers, and shorter
 
 Needs Linux, Java 17 or newer, Maven, and Python 3.10 to 3.12 with nothing installed: the peers are installed from PyPI
 and Maven Central into a folder that is kept. A broker of Apache Kafka is started and its topic filled; then each

@@ -36,14 +36,14 @@ FIELDS = {
 }
 
 CONSUMER = {
-    "batch": 50_000,
+    "batch": 10_000,
     "rows": 500_000,
     "consumer": {
         "fetch.max.bytes": 16 << 20,
         "max.partition.fetch.bytes": 4 << 20,
         "queued.min.messages": 500_000,
     },
-    "parquet": {"compression": "zstd", "compression_level": 1},
+    "parquet": {"compression": "zstd", "compression_level": 1, "use_dictionary": ["species", "prediction"]},
 }
 SPARK = {
     "spark.sql.session.timeZone": "UTC",
@@ -54,15 +54,14 @@ SPARK = {
     "spark.ui.enabled": "false",
     "spark.log.level": "WARN",
 }
-SPARK_SOURCE = {"maxOffsetsPerTrigger": "1000000"}
+SPARK_SOURCE = {"maxOffsetsPerTrigger": 2_000_000}
 
 FLINK = {
     "parallelism.default": CORES,
     "execution.checkpointing.interval": "10 s",
     "restart-strategy.type": "none",
     "table.local-time-zone": "UTC",
-    "python.fn-execution.bundle.size": 100_000,
-    "python.fn-execution.arrow.batch.size": 50_000,
+    "pipeline.object-reuse": "true",
 }
 FLINK_SINK = {
     "parquet.compression": "ZSTD",
@@ -143,11 +142,12 @@ class Consumer(Peer):
     settings = (
         f"{CORES} processes of one group, each with half of the partitions; batches of {CONSUMER['batch']:,} records; "
         f"a file of {CONSUMER['rows']:,} rows, then a commit; {listed(CONSUMER['consumer'])}; "
-        "JSON read by pyarrow; no further threads of NumPy's; zstd level 1"
+        f"JSON read by pyarrow; no further threads of NumPy's; {listed(CONSUMER['parquet'])}"
     )
 
     def command(self, task: Task) -> Command:
-        job = self.job(task, processes=CORES, **CONSUMER)
+        # A group of its own, or it would go on where the run before it ended.
+        job = self.job(task, processes=CORES, group=task.output.name, **CONSUMER)
         # Two processes on two cores are threads enough.
         alone = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         return Command([self.python, JOBS / "consumer_job.py", job], alone)

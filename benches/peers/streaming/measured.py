@@ -17,8 +17,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 SECONDS_BETWEEN = 0.1
-# Looking costs the processes looked at, so that no more than this share of the time is spent on it.
+# Looking takes a core that the run could have, so that no more than this share of the time is spent on it.
 SHARE_MAX = 0.05
+SECONDS_BETWEEN_MAX = 1.0
 STRAGGLERS_SECONDS_MAX = 30
 NOT_MEASURED = "-"
 TICK = 1 / os.sysconf("SC_CLK_TCK")
@@ -80,9 +81,9 @@ class Watch:
     def run(self) -> None:
         pause = SECONDS_BETWEEN
         while not self.over.wait(pause):
-            began = time.perf_counter()
+            began = time.thread_time()
             self.look()
-            pause = max(SECONDS_BETWEEN, (time.perf_counter() - began) / SHARE_MAX)
+            pause = min(max(SECONDS_BETWEEN, (time.thread_time() - began) / SHARE_MAX), SECONDS_BETWEEN_MAX)
 
     def look(self) -> None:
         seen = descendants()

@@ -30,7 +30,6 @@ FIELDS = pa.schema(
         "species": pa.string(),
     }
 )
-GROUP = "iris"
 WAIT_SECONDS_MAX = 10.0
 
 
@@ -98,7 +97,7 @@ class Writer:
 
 def consume(job: dict, partitions: list[int]) -> None:
     """Takes these partitions to where they end now."""
-    settings = {"bootstrap.servers": job["brokers"], "group.id": GROUP, "enable.auto.commit": False}
+    settings = {"bootstrap.servers": job["brokers"], "group.id": job["group"], "enable.auto.commit": False}
     consumer = Consumer(settings | {"auto.offset.reset": "earliest"} | job["consumer"])
     mine = consumer.committed([TopicPartition(job["topic"], partition) for partition in partitions], WAIT_SECONDS_MAX)
     ends = {one.partition: consumer.get_watermark_offsets(one, WAIT_SECONDS_MAX)[1] for one in mine}
@@ -126,7 +125,7 @@ def at_end(positions: list[TopicPartition], ends: dict[int, int]) -> bool:
 
 
 def partitions_of(job: dict) -> list[int]:
-    consumer = Consumer({"bootstrap.servers": job["brokers"], "group.id": GROUP})
+    consumer = Consumer({"bootstrap.servers": job["brokers"], "group.id": job["group"]})
     topic = consumer.list_topics(job["topic"], WAIT_SECONDS_MAX).topics[job["topic"]]
     consumer.close()
     return sorted(topic.partitions)
