@@ -26,15 +26,17 @@ class Contender:
     settings: str
     rounds: list[Round] = field(default_factory=list)
 
-    def figures(self, records: int) -> dict[str, float]:
+    def figures(self, records: int) -> dict[str, float | None]:
         """Medians over the rounds."""
 
         def middle(figure) -> float:
             return median(figure(one.whole, one.tiny) for one in self.rounds)
 
+        # Where a topic is so short that starting is all of the time, there is no speed beyond it.
+        seconds = middle(lambda whole, tiny: whole.seconds - tiny.seconds)
         return {
             "records_per_second": middle(lambda whole, _: records / whole.seconds),
-            "records_per_second_running": middle(lambda whole, tiny: records / max(whole.seconds - tiny.seconds, 1e-3)),
+            "records_per_second_running": records / seconds if seconds > 0 else None,
             "cpu_seconds_per_million": middle(lambda whole, _: whole.cpu_seconds * 1e6 / records),
             "cpu_seconds_per_million_running": middle(
                 lambda whole, tiny: max(whole.cpu_seconds - tiny.cpu_seconds, 0) * 1e6 / records
@@ -72,11 +74,12 @@ class Report:
         return "\n".join(lines)
 
 
-def row(title: str, figures: dict[str, float], first: dict[str, float]) -> str:
+def row(title: str, figures: dict[str, float | None], first: dict[str, float | None]) -> str:
+    running = figures["records_per_second_running"]
     cells = [
         title,
         f"{figures['records_per_second']:,.0f}",
-        f"{figures['records_per_second_running']:,.0f}",
+        f"{running:,.0f}" if running else "–",
         f"{figures['cpu_seconds_per_million']:.2f}",
         f"{figures['cpu_seconds_per_million_running']:.2f}",
         f"{figures['peak_bytes'] / 2**20:,.0f} MiB",

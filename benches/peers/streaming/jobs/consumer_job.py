@@ -6,6 +6,7 @@ Offsets are committed once the files that hold their records are in place: a cra
 import json
 import multiprocessing
 import sys
+import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ FIELDS = pa.schema(
     }
 )
 WAIT_SECONDS_MAX = 10.0
+BATCH_SECONDS_MAX = 0.1
 
 
 def classifier(model: iris_model.Model) -> MLPClassifier:
@@ -106,9 +108,7 @@ def consume(job: dict, partitions: list[int]) -> None:
     network = classifier(model)
     writer = Writer(Path(job["output"]), job["parquet"])
     while not at_end(mine, ends):
-        messages = consumer.consume(job["batch"], WAIT_SECONDS_MAX)
-        if not messages:
-            raise SystemExit(f"no record came within {WAIT_SECONDS_MAX:.0f} s")
+        messages = next_batch(consumer, job["batch"])
         if failed := next((message for message in messages if message.error()), None):
             raise SystemExit(f"the broker says: {failed.error()}")
         writer.add(placed(scored(decoded(messages), model, network), messages))
@@ -117,6 +117,15 @@ def consume(job: dict, partitions: list[int]) -> None:
             writer.write()
             consumer.commit(offsets=[one for one in mine if one.offset >= 0], asynchronous=False)
     consumer.close()
+
+
+def next_batch(consumer: Consumer, count: int) -> list[Message]:
+    """So many, or fewer where no more come soon: `consume` waits its whole time for a batch that is not full."""
+    until = time.monotonic() + WAIT_SECONDS_MAX
+    while not (messages := consumer.consume(count, BATCH_SECONDS_MAX)):
+        if time.monotonic() > until:
+            raise SystemExit(f"no record came within {WAIT_SECONDS_MAX:.0f} s")
+    return messages
 
 
 def at_end(positions: list[TopicPartition], ends: dict[int, int]) -> bool:
