@@ -2,10 +2,11 @@
 
 import json
 import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from .parts import PACKAGES, Parts
+from .parts import JARS, PACKAGES, Parts
 
 JOBS = Path(__file__).parent / "jobs"
 MODEL = Path(__file__).parents[3] / "models/iris"
@@ -104,7 +105,7 @@ class Alluvium:
         pass
 
     def versions(self) -> str:
-        return "this repository"
+        return subprocess.run([self.program, "--version"], check=True, capture_output=True, text=True).stdout.strip()
 
     def command(self, task: Task) -> Command:
         pipeline = task.state / "pipeline.toml"
@@ -126,7 +127,9 @@ class Peer:
         self.python = parts.python(self.name)
 
     def versions(self) -> str:
-        return ", ".join(PACKAGES[self.name]).replace("==", " ")
+        packages = [package.replace("==", " ") for package in PACKAGES[self.name]]
+        jars = [" ".join(jar.split(":")[1:]) for jar in JARS.get(self.name, [])]
+        return ", ".join(packages + jars)
 
     def job(self, task: Task, **more) -> Path:
         """The file that tells the job what there is to do."""

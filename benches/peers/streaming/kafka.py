@@ -1,4 +1,4 @@
-"""A broker of Apache Kafka for one comparison: alone in KRaft mode, on free ports, with its data in a folder of its own."""
+"""A broker of Apache Kafka for one comparison: alone, in KRaft mode, on free ports, with a folder of its own."""
 
 import shutil
 import socket

@@ -1,5 +1,7 @@
 """The table of a comparison, as Markdown."""
 
+import platform
+import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -95,10 +97,12 @@ def landed(contender: Contender) -> str:
 
 
 def machine() -> str:
-    """Its processor, cores and memory."""
+    """Its processor, cores and memory, and what runs the peers."""
     models = [line.split(":")[1].strip() for line in lines_of("/proc/cpuinfo") if line.startswith("model name")]
     memory = next(int(line.split()[1]) for line in lines_of("/proc/meminfo") if line.startswith("MemTotal"))
-    return f"{len(models)} cores of {models[0] if models else 'an unknown processor'} with {memory / 2**20:.0f} GiB"
+    java = subprocess.run(["java", "--version"], check=True, capture_output=True, text=True).stdout.splitlines()[0]
+    cores = f"{len(models)} cores of {models[0] if models else 'an unknown processor'} with {memory / 2**20:.0f} GiB"
+    return f"{cores} (Python {platform.python_version()}, {java})"
 
 
 def lines_of(path: str) -> list[str]:
