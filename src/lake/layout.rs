@@ -113,14 +113,14 @@ impl Layout {
         partition: i32,
         records: &[Record],
         decoded: &Decoded,
-        scores: &Scores,
+        scores: Scores,
     ) -> Result<RecordBatch, ArrowError> {
         let rows = &decoded.rows;
         let mut columns: Vec<ArrayRef> = rows.columns.columns().to_vec();
-        let class = UInt8Array::from(scores.class.clone());
+        let class = UInt8Array::from(scores.class);
         columns.push(Arc::new(DictionaryArray::try_new(class, self.classes.clone())?));
-        columns.push(Arc::new(Float32Array::from(scores.confidence.clone())));
-        columns.extend(scores.probabilities.iter().map(|p| Arc::new(Float32Array::from(p.clone())) as ArrayRef));
+        columns.push(Arc::new(Float32Array::from(scores.confidence)));
+        columns.extend(scores.probabilities.into_iter().map(|p| Arc::new(Float32Array::from(p)) as ArrayRef));
         columns.extend(self.provenance(partition, records, &rows.source));
         if self.numbered {
             columns.push(Arc::new(Int32Array::from(rows.row.clone())));
