@@ -4,7 +4,7 @@
     python benches/peers/stream.py                                   # a Markdown table; --json for JSON
     python benches/peers/stream.py --peers python --records 200000   # only one of the peers, and shorter
 
-Needs Linux, Java 17 or newer, Maven, and Python 3.10 to 3.12 with nothing installed: the peers are installed from PyPI
+Needs Linux, Java 17 or newer, Maven, and Python 3.11 or 3.12 with nothing installed: the peers are installed from PyPI
 and Maven Central into a folder that is kept. A broker of Apache Kafka is started and its topic filled; then each
 contender carries the whole topic into an empty folder, scores every record with this repository's iris model, and
 ends. Before that it does so with a topic of one record a partition, which is called its start-up. Each run's rows must
@@ -26,7 +26,7 @@ from streaming import contenders, report
 from streaming.contenders import PEERS, Alluvium, Task
 from streaming.kafka import Kafka
 from streaming.measured import Measured, measure
-from streaming.parts import Parts, require_python, run, say
+from streaming.parts import Parts, run, say
 
 PARTITIONS = 4
 WHOLE, TINY = "iris", "iris-tiny"
@@ -36,7 +36,6 @@ CHECK = Path(contenders.__file__).with_name("check.py")
 def main() -> None:
     arguments = parsed()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    require_python()
     require_program(arguments.alluvium)
     parts = Parts(arguments.cache)
     arguments.cache.mkdir(parents=True, exist_ok=True)

@@ -6,8 +6,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-PYTHONS = ((3, 10), (3, 12))
-
 KAFKA = "4.3.1"
 SPARK = "4.2.0"
 FLINK = "2.3.0"
@@ -116,10 +114,3 @@ def run(command: list, remedy: str) -> None:
 
 def say(what: str) -> None:
     print(what, file=sys.stderr, flush=True)
-
-
-def require_python() -> None:
-    least, most = PYTHONS
-    if not least <= sys.version_info[:2] <= most:
-        versions = " to ".join(".".join(map(str, version)) for version in PYTHONS)
-        raise SystemExit(f"the peers are made for Python {versions}, not {sys.version.split()[0]}: use such a Python")
