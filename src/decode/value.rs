@@ -39,13 +39,13 @@ const INT32: RangeInclusive<i64> = -(1 << 31)..=(1 << 31) - 1;
 #[inline]
 pub(super) fn settle(slot: &mut Slot<'_>, kind: FieldKind, required: bool) -> Result<(), Fault> {
     match (&*slot, kind) {
+        (Slot::Absent | Slot::Null, _) if required => return Err(Fault::Missing),
+        (Slot::Absent | Slot::Null, _)
         // As most values are: nothing to be done.
-        (Slot::Float(_), FieldKind::Float64)
+        | (Slot::Float(_), FieldKind::Float64)
         | (Slot::Int(_), FieldKind::Int64)
         | (Slot::Text(_), FieldKind::String)
         | (Slot::Bool(_), FieldKind::Bool) => return Ok(()),
-        (Slot::Absent | Slot::Null, _) if required => return Err(Fault::Missing),
-        (Slot::Absent | Slot::Null, _) => return Ok(()),
         _ => {}
     }
     *slot = match kind {

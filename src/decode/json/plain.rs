@@ -33,6 +33,12 @@ struct Plain<'v, 'a> {
     values: &'v mut Values<'a>,
 }
 
+/// Whether a field is read from a member, or from below it.
+enum Member<'n> {
+    Needed(&'n Node),
+    Unneeded,
+}
+
 impl<'a> Plain<'_, 'a> {
     #[inline]
     fn record(&mut self, root: &Node) -> Option<()> {
@@ -57,8 +63,8 @@ impl<'a> Plain<'_, 'a> {
             self.take(b':')?;
             self.space();
             match member {
-                Some(node) => self.value(node, deeper)?,
-                None => self.skip()?,
+                Member::Needed(node) => self.value(node, deeper)?,
+                Member::Unneeded => self.skip()?,
             }
             self.space();
             if self.take(b',').is_none() {
@@ -69,9 +75,9 @@ impl<'a> Plain<'_, 'a> {
         self.take(b'}')
     }
 
-    /// The name of a member; gives its node, if any field needs it.
+    /// The name of a member.
     #[inline]
-    fn name<'n>(&mut self, node: &'n Node, place: usize) -> Option<Option<&'n Node>> {
+    fn name<'n>(&mut self, node: &'n Node, place: usize) -> Option<Member<'n>> {
         self.take(b'"')?;
         let order = self.values.orders.get_mut(node.id)?;
         let rest = self.json.as_bytes().get(self.at..)?;
@@ -79,12 +85,13 @@ impl<'a> Plain<'_, 'a> {
             && rest.starts_with(quoted)
         {
             self.at += quoted.len();
-            return Some(Some(member));
+            return Some(Member::Needed(member));
         }
         let name = self.json.get(self.at..self.at + plain_len(rest))?;
         self.at += name.len();
         self.take(b'"')?;
-        Some(node.member(name, place, self.values.orders.get_mut(node.id)?))
+        let member = node.member(name, place, self.values.orders.get_mut(node.id)?);
+        Some(member.map_or(Member::Unneeded, Member::Needed))
     }
 
     /// A value that fields are read from, or lie below of.
@@ -150,27 +157,23 @@ impl<'a> Plain<'_, 'a> {
         let zero_first = self.next() == Some(b'0');
         let mut mantissa = 0;
         let whole = self.digits(&mut mantissa);
-        if whole == 0 || (zero_first && whole > 1) {
+        let fraction = if self.take(b'.').is_some() { Some(self.digits(&mut mantissa)) } else { None };
+        if whole == 0 || (zero_first && whole > 1) || fraction == Some(0) {
             return None;
         }
-        let fraction = if self.take(b'.').is_some() { Some(self.digits(&mut mantissa)) } else { None };
         let exponent = if matches!(self.next(), Some(b'e' | b'E')) { Some(self.exponent()?) } else { None };
-        let digits = whole + fraction.unwrap_or(0);
-        match (fraction, exponent) {
-            (Some(0), _) => None,
-            (None, None) if digits <= DIGITS_MAX => integer(mantissa, negative),
-            (None, None) => None,
-            _ => {
-                let scale = exponent.unwrap_or(0) - i32::try_from(fraction.unwrap_or(0)).ok()?;
-                let exact = if digits <= DIGITS_MAX { exact(mantissa, scale) } else { None };
-                let float = match exact {
-                    Some(float) if negative => -float,
-                    Some(float) => float,
-                    None => self.json.get(start..self.at)?.parse().ok().filter(|float: &f64| float.is_finite())?,
-                };
-                Some(Slot::Float(float))
-            }
+        let decimals = fraction.unwrap_or(0);
+        let mantissa = Some(mantissa).filter(|_| whole + decimals <= DIGITS_MAX);
+        if (fraction, exponent) == (None, None) {
+            return integer(mantissa?, negative);
         }
+        let scale = exponent.unwrap_or(0) - i32::try_from(decimals).ok()?;
+        let float = match mantissa.and_then(|mantissa| exact(mantissa, scale)) {
+            Some(float) if negative => -float,
+            Some(float) => float,
+            None => self.json.get(start..self.at)?.parse::<f64>().ok()?,
+        };
+        float.is_finite().then_some(Slot::Float(float))
     }
 
     /// Adds digits to a number, and tells how many. Beyond [`DIGITS_MAX`] the number means nothing.
@@ -291,7 +294,7 @@ mod tests {
     #[test]
     fn plain_records_are_taken_and_read_as_the_parser_reads_them() {
         for json in [
-            r#"{}"#,
+            "{}",
             r#" { "a" : 1 , "b" : "x" } "#,
             r#"{"a":-9223372036854775807,"b":9223372036854775808,"o":null}"#,
             r#"{"a":5.1,"b":-0.0,"o":{"a":1e22,"p":{"a":-1.5E-3}}}"#,
