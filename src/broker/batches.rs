@@ -68,10 +68,16 @@ impl Contents {
         if end <= self.end {
             return Ok(());
         }
-        records.retain(|record| record.offset >= self.end);
+        if batch.base_offset < self.end {
+            records.retain(|record| record.offset >= self.end);
+        }
         self.begin.get_or_insert(batch.base_offset);
         self.end = end;
-        self.records.append(&mut records);
+        if self.records.is_empty() {
+            self.records = records;
+        } else {
+            self.records.append(&mut records);
+        }
         Ok(())
     }
 }

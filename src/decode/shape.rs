@@ -18,6 +18,8 @@ pub(super) struct Node {
 #[derive(Debug)]
 struct Member {
     name: String,
+    /// The name as JSON ends it, if it is written as it is.
+    quoted: Option<Box<[u8]>>,
     node: Node,
 }
 
@@ -52,7 +54,7 @@ impl Node {
             Ok(at) => at,
             Err(at) => {
                 let node = Self { id: *nodes, ..Self::default() };
-                self.members.insert(at, Member { name: name.to_owned(), node });
+                self.members.insert(at, Member { name: name.to_owned(), quoted: quoted(name), node });
                 *nodes += 1;
                 at
             }
@@ -69,6 +71,13 @@ impl Node {
     /// All members that lead to a field, by name.
     pub(super) fn members(&self) -> impl Iterator<Item = (&str, &Self)> {
         self.members.iter().map(|member| (member.name.as_str(), &member.node))
+    }
+
+    /// The member that stood at this place last time, behind its name as JSON ends it.
+    #[inline]
+    pub(super) fn expected(&self, place: usize, order: &MemberOrder) -> Option<(&[u8], &Self)> {
+        let member = order.get(place).and_then(|&at| self.members.get(at))?;
+        Some((member.quoted.as_deref()?, &member.node))
     }
 
     /// The member of this name, expected where it stood last time; `None` if no field is there or below.
@@ -92,6 +101,11 @@ impl Node {
         }
         self.members.get(at).map(|member| &member.node)
     }
+}
+
+fn quoted(name: &str) -> Option<Box<[u8]>> {
+    let as_it_is = !name.contains(|c: char| matches!(c, '"' | '\\' | '\0'..' '));
+    as_it_is.then(|| [name.as_bytes(), b"\""].concat().into())
 }
 
 #[cfg(test)]

@@ -38,8 +38,15 @@ const INT32: RangeInclusive<i64> = -(1 << 31)..=(1 << 31) - 1;
 /// nothing. A slot with a fault is left as it was.
 #[inline]
 pub(super) fn settle(slot: &mut Slot<'_>, kind: FieldKind, required: bool) -> Result<(), Fault> {
-    if matches!(slot, Slot::Absent | Slot::Null) {
-        return if required { Err(Fault::Missing) } else { Ok(()) };
+    match (&*slot, kind) {
+        // As most values are: nothing to be done.
+        (Slot::Float(_), FieldKind::Float64)
+        | (Slot::Int(_), FieldKind::Int64)
+        | (Slot::Text(_), FieldKind::String)
+        | (Slot::Bool(_), FieldKind::Bool) => return Ok(()),
+        (Slot::Absent | Slot::Null, _) if required => return Err(Fault::Missing),
+        (Slot::Absent | Slot::Null, _) => return Ok(()),
+        _ => {}
     }
     *slot = match kind {
         FieldKind::Int32 => Slot::Int(whole(slot, &INT32)?),
@@ -50,8 +57,7 @@ pub(super) fn settle(slot: &mut Slot<'_>, kind: FieldKind, required: bool) -> Re
         FieldKind::Timestamp(TimestampFormat::Rfc3339) => Slot::Int(parsed(slot, rfc3339_micros)?),
         FieldKind::Timestamp(format) => Slot::Int(epoch(slot, format)?),
         FieldKind::Date => Slot::Int(if let Slot::Days(days) = slot { *days } else { parsed(slot, date_days)? }),
-        FieldKind::Bool => return if matches!(slot, Slot::Bool(_)) { Ok(()) } else { Err(misfit(slot)) },
-        FieldKind::String if matches!(slot, Slot::Text(_)) => return Ok(()),
+        FieldKind::Bool => return Err(misfit(slot)),
         FieldKind::String => Slot::Text(text(slot)?),
     };
     Ok(())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::{
     array::{
         ArrayRef, BinaryArray, BinaryBuilder, DictionaryArray, Float32Array, Int32Array, Int64Array, ListBuilder,
-        StringArray, StringBuilder, StructBuilder, TimestampMillisecondArray, UInt8Array,
+        StringArray, StringBuilder, StructBuilder, TimestampMillisecondArray, UInt8Array, new_null_array,
     },
     datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit},
     error::ArrowError,
@@ -113,14 +113,14 @@ impl Layout {
         partition: i32,
         records: &[Record],
         decoded: &Decoded,
-        scores: &Scores,
+        scores: Scores,
     ) -> Result<RecordBatch, ArrowError> {
         let rows = &decoded.rows;
         let mut columns: Vec<ArrayRef> = rows.columns.columns().to_vec();
-        let class = UInt8Array::from(scores.class.clone());
+        let class = UInt8Array::from(scores.class);
         columns.push(Arc::new(DictionaryArray::try_new(class, self.classes.clone())?));
-        columns.push(Arc::new(Float32Array::from(scores.confidence.clone())));
-        columns.extend(scores.probabilities.iter().map(|p| Arc::new(Float32Array::from(p.clone())) as ArrayRef));
+        columns.push(Arc::new(Float32Array::from(scores.confidence)));
+        columns.extend(scores.probabilities.into_iter().map(|p| Arc::new(Float32Array::from(p)) as ArrayRef));
         columns.extend(self.provenance(partition, records, &rows.source));
         if self.numbered {
             columns.push(Arc::new(Int32Array::from(rows.row.clone())));
@@ -148,22 +148,60 @@ impl Layout {
         RecordBatch::try_new(self.rejected.clone(), columns)
     }
 
+    /// One pass over the records, which are larger than all that is taken from them.
     fn provenance(&self, partition: i32, records: &[Record], source: &[u32]) -> Vec<ArrayRef> {
-        let offsets: Int64Array = of(records, source).map(|record| record.offset).collect::<Vec<_>>().into();
-        let times: Vec<i64> = of(records, source).map(|record| record.timestamp_ms).collect();
-        let keys: BinaryArray = of(records, source).map(|record| record.key.as_deref()).collect();
+        let rows = source.len();
+        let (mut offsets, mut times, mut keys) = (Vec::with_capacity(rows), Vec::with_capacity(rows), Keys::new(rows));
+        for record in of(records, source) {
+            offsets.push(record.offset);
+            times.push(record.timestamp_ms);
+            keys.push(record.key.as_deref());
+        }
         vec![
-            Arc::new(Int32Array::from(vec![self.generation; source.len()])),
-            Arc::new(Int32Array::from(vec![partition; source.len()])),
-            Arc::new(offsets),
+            Arc::new(Int32Array::from(vec![self.generation; rows])),
+            Arc::new(Int32Array::from(vec![partition; rows])),
+            Arc::new(Int64Array::from(offsets)),
             Arc::new(TimestampMillisecondArray::from(times).with_timezone("UTC")),
-            Arc::new(keys),
+            keys.finish(),
         ]
     }
 
     fn model_column(&self, rows: usize) -> Result<ArrayRef, ArrowError> {
         let model = Arc::new(StringArray::from_iter_values([self.model.to_string()]));
         Ok(Arc::new(DictionaryArray::try_new(UInt8Array::from(vec![0; rows]), model)?))
+    }
+}
+
+/// The records' keys; where there are none, as in many topics, they are not looked at one by one.
+struct Keys {
+    absent: usize,
+    rows: usize,
+    some: Option<BinaryBuilder>,
+}
+
+impl Keys {
+    fn new(rows: usize) -> Self {
+        Self { absent: 0, rows, some: None }
+    }
+
+    fn push(&mut self, key: Option<&[u8]>) {
+        match (&mut self.some, key) {
+            (None, None) => self.absent += 1,
+            (Some(keys), key) => keys.append_option(key),
+            (None, Some(key)) => {
+                let mut keys = BinaryBuilder::with_capacity(self.rows, self.rows * key.len());
+                keys.append_nulls(self.absent);
+                keys.append_value(key);
+                self.some = Some(keys);
+            }
+        }
+    }
+
+    fn finish(self) -> ArrayRef {
+        match self.some {
+            Some(mut keys) => Arc::new(keys.finish()),
+            None => new_null_array(&DataType::Binary, self.absent),
+        }
     }
 }
 

@@ -147,6 +147,13 @@ impl Bucket {
         Self { start_ms, by }
     }
 
+    /// The one that all of these times are filed under, if it is one.
+    #[must_use]
+    pub fn of_all(event_ms: &[i64], by: PartitionBy) -> Option<Self> {
+        let first = Self::of(*event_ms.iter().min()?, by);
+        (first == Self::of(*event_ms.iter().max()?, by)).then_some(first)
+    }
+
     /// `date=2026-11-21/hour=07`, `date=2026-11-21` or nothing.
     #[must_use]
     pub fn folders(self) -> Vec<String> {

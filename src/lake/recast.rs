@@ -122,7 +122,7 @@ impl Recast {
         if decoded.rows.source.is_empty() {
             return Ok(());
         }
-        let all = self.layout.scored_rows(self.id.partition, &batch.records, decoded, scores);
+        let all = self.layout.scored_rows(self.id.partition, &batch.records, decoded, scores.clone());
         let all = all.map_err(assemble("scored rows"))?;
         let before = taken.len();
         let mut rows_taken = 0;

@@ -147,7 +147,7 @@ impl Segment {
             None => (scored, None),
             Some(at) => scored.split(at),
         };
-        self.take(&taken)?;
+        self.take(taken)?;
         Ok(rest)
     }
 
@@ -165,28 +165,29 @@ impl Segment {
         })
     }
 
-    fn take(&mut self, scored: &Scored) -> Result<(), LakeError> {
+    fn take(&mut self, scored: Scored) -> Result<(), LakeError> {
+        self.seen.take(&scored);
         let Scored { batch, decoded, scores } = scored;
         let assemble = |what| move |source| LakeError::Assemble { what, source };
         let (rows, rejects) = (decoded.rows.source.len(), decoded.rejects.len());
         if rows > 0 {
-            let columns = self.layout.scored_rows(self.id.partition, &batch.records, decoded, scores);
+            let columns = self.layout.scored_rows(self.id.partition, &batch.records, &decoded, scores);
             let columns = columns.map_err(assemble("scored rows"))?;
-            self.write(FileKind::Scored, &columns, decoded.rows.event_ms.iter().copied())?;
+            self.write(FileKind::Scored, &columns, &decoded.rows.event_ms)?;
         }
         if let Some(first) = decoded.rejects.first() {
             let offset = batch.records.get(first.source as usize).map_or(batch.range.start, |record| record.offset);
             self.example = Some(Example { offset, reason: first.reason, detail: first.detail.clone() });
             let columns = self.layout.rejected_rows(self.id.partition, &batch.records, &decoded.rejects);
             let columns = columns.map_err(assemble("rejected rows"))?;
-            self.write(FileKind::Rejected, &columns, decoded.rejects.iter().map(|reject| reject.event_ms))?;
+            let event_ms: Vec<i64> = decoded.rejects.iter().map(|reject| reject.event_ms).collect();
+            self.write(FileKind::Rejected, &columns, &event_ms)?;
             // All of them are filed in one place.
             if let Some(undated) = decoded.rejects.iter().find(|reject| !reject.dated) {
                 let bucket = Bucket::of(undated.event_ms, self.layout.partition_by);
                 self.file(FileKind::Rejected, bucket)?.undated = true;
             }
         }
-        self.seen.take(scored);
         self.range.end = batch.range.end;
         self.counts.records += batch.records.len() as u64;
         let scored = decoded.rows.records();
@@ -198,26 +199,19 @@ impl Segment {
         Ok(())
     }
 
-    fn write(
-        &mut self,
-        kind: FileKind,
-        rows: &RecordBatch,
-        event_ms: impl Iterator<Item = i64>,
-    ) -> Result<(), LakeError> {
+    fn write(&mut self, kind: FileKind, rows: &RecordBatch, event_ms: &[i64]) -> Result<(), LakeError> {
         let by = self.layout.partition_by;
+        if let Some(only) = Bucket::of_all(event_ms, by) {
+            return self.file(kind, only)?.write(rows);
+        }
         let mut buckets: BTreeMap<Bucket, Vec<u32>> = BTreeMap::new();
         for (row, event_ms) in (0..).zip(event_ms) {
-            buckets.entry(Bucket::of(event_ms, by)).or_default().push(row);
+            buckets.entry(Bucket::of(*event_ms, by)).or_default().push(row);
         }
-        let only = buckets.len() == 1;
         for (bucket, members) in buckets {
-            let file = self.file(kind, bucket)?;
-            if only {
-                file.write(rows)?;
-            } else {
-                let members = take_record_batch(rows, &UInt32Array::from(members));
-                file.write(&members.map_err(|source| LakeError::Assemble { what: "rows of one hour", source })?)?;
-            }
+            let members = take_record_batch(rows, &UInt32Array::from(members));
+            let members = members.map_err(|source| LakeError::Assemble { what: "rows of one hour", source })?;
+            self.file(kind, bucket)?.write(&members)?;
         }
         Ok(())
     }
@@ -233,12 +227,16 @@ impl Segment {
     /// The first record of the batch that would open one hour too many.
     fn cut(&self, decoded: &Decoded) -> Option<u32> {
         let by = self.layout.partition_by;
+        let mut open: BTreeSet<Bucket> = self.files.keys().map(|(_, bucket)| *bucket).collect();
+        let fits = |bucket| open.contains(&bucket) || open.len() < self.layout.hours_max;
+        if decoded.rejects.is_empty() && Bucket::of_all(&decoded.rows.event_ms, by).is_some_and(fits) {
+            return None;
+        }
         let bucket = |(source, event_ms)| (source, Bucket::of(event_ms, by));
         let rows = decoded.rows.source.iter().copied().zip(decoded.rows.event_ms.iter().copied()).map(bucket);
         let rejects = decoded.rejects.iter().map(|reject| (reject.source, reject.event_ms)).map(bucket);
         let mut firsts: Vec<_> = first_of_each(rows).into_iter().chain(first_of_each(rejects)).collect();
         firsts.sort_unstable();
-        let mut open: BTreeSet<Bucket> = self.files.keys().map(|(_, bucket)| *bucket).collect();
         firsts.into_iter().find_map(|(source, bucket)| {
             open.insert(bucket);
             (open.len() > self.layout.hours_max).then_some(source)

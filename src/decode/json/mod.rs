@@ -1,7 +1,8 @@
 //! JSON: one pass over a record finds the declared fields' values and steps over the rest.
 //!
-//! Owns: how JSON is read. Does not own: whether a value suits its field. The parser goes no deeper than the declared
-//! paths; what lies beyond them is skipped without recursion, so that no nesting can exhaust the stack.
+//! Owns: how JSON is read. Does not own: whether a value suits its field. Most records are read by `plain`, which is quick;
+//! the others, and all that are faulty, by the parser. Neither goes deeper than the declared paths; what lies beyond them is
+//! skipped without recursion, so that no nesting can exhaust the stack.
 
 use std::borrow::Cow;
 
@@ -17,6 +18,7 @@ use super::{
 use crate::record::Reason;
 
 mod bare;
+mod plain;
 
 /// What is known of the records before any is seen.
 #[derive(Debug)]
@@ -112,7 +114,13 @@ impl<'a> Values<'a> {
     }
 
     /// Reads one record, the whole of it, into the slots; after an error they hold nothing of meaning.
+    #[inline]
     fn read(&mut self, root: &Node, json: &'a str) -> serde_json::Result<Shape> {
+        if plain::read(root, json, self) { Ok(Shape::Object) } else { self.parse(root, json) }
+    }
+
+    #[cold]
+    fn parse(&mut self, root: &Node, json: &'a str) -> serde_json::Result<Shape> {
         let mut parser = serde_json::Deserializer::from_str(json);
         let shape = ValueOf { node: root, values: self }.deserialize(&mut parser)?;
         parser.end()?;
