@@ -97,7 +97,7 @@ impl Layout {
 
     /// What a file that is being written says it takes, and hardly touches.
     pub(super) fn untouched(&self, kind: FileKind) -> usize {
-        self.schema(kind).fields().iter().filter(|field| is_ascending(field)).count() * DELTA_BUFFER
+        self.schema(kind).fields().iter().filter(|field| is_steady(field)).count() * DELTA_BUFFER
     }
 
     pub(super) fn options(&self, kind: FileKind) -> ArrowWriterOptions {
@@ -278,9 +278,11 @@ fn header_item() -> Arc<Field> {
     Arc::new(Field::new("item", DataType::Struct(header_fields()), false))
 }
 
-/// Mostly by one; such a column is written as differences.
-fn is_ascending(field: &Field) -> bool {
-    matches!(field.data_type(), DataType::Int64 | DataType::Timestamp(..))
+/// Whether a column is written as the differences from row to row: mostly small ones, and of those below none at all, for
+/// which a dictionary would look each row up.
+fn is_steady(field: &Field) -> bool {
+    let integer = matches!(field.data_type(), DataType::Int64 | DataType::Timestamp(..));
+    integer || matches!(field.name().as_str(), "_generation" | "_partition" | ROW)
 }
 
 fn writer_options(schema: &Schema, compression: Compression) -> ArrowWriterOptions {
@@ -299,7 +301,7 @@ fn writer_options(schema: &Schema, compression: Compression) -> ArrowWriterOptio
             DataType::Float32 | DataType::Float64 => {
                 properties = properties.set_column_dictionary_enabled(column, false);
             }
-            _ if is_ascending(field) => {
+            _ if is_steady(field) => {
                 properties = properties
                     .set_column_dictionary_enabled(column.clone(), false)
                     .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
