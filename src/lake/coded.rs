@@ -180,7 +180,9 @@ fn statistics(numbers: &[u8], words: &StringArray) -> Statistics {
 /// The smallest and the largest of the words that come up.
 fn extent<'w>(numbers: &[u8], words: &'w StringArray) -> [Option<&'w str>; 2] {
     let mut used = [false; u8::MAX as usize + 1];
-    numbers.iter().for_each(|number| used[usize::from(*number)] = true);
+    for number in numbers {
+        used[usize::from(*number)] = true;
+    }
     let of_rows = || words.iter().zip(used).filter(|(_, used)| *used).filter_map(|(word, _)| word);
     [of_rows().min(), of_rows().max()]
 }
@@ -251,7 +253,9 @@ mod tests {
 
     fn ours(batches: &[RecordBatch]) -> Bytes {
         let mut file = Growing::new(batches[0].schema_ref(), &Arc::new(WriterProperties::new())).unwrap();
-        batches.iter().for_each(|batch| file.write(batch).unwrap());
+        for batch in batches {
+            file.write(batch).unwrap();
+        }
         file.finish().unwrap().into()
     }
 
@@ -282,7 +286,7 @@ mod tests {
             let extent = chunk
                 .statistics()
                 .map(|s| (s.min_bytes_opt().map(<[u8]>::to_vec), s.max_bytes_opt().map(<[u8]>::to_vec)));
-            (chunk.num_values(), encodings, extent, chunk.statistics().and_then(|s| s.null_count_opt()))
+            (chunk.num_values(), encodings, extent, chunk.statistics().and_then(Statistics::null_count_opt))
         };
         assert_eq!(told(one), told(other));
         assert_eq!(told(one).2, Some((Some(b"word 1".to_vec()), Some(b"word 2".to_vec()))));
