@@ -139,9 +139,10 @@ fn count_all() -> anyhow::Result<Counts> {
 fn counted(pipeline: Pipeline, stage: Stage) -> anyhow::Result<f64> {
     let (once, twice) = thread::scope(|scope| {
         let once = scope.spawn(|| under_callgrind(pipeline, stage, 1));
-        (under_callgrind(pipeline, stage, 2), once.join())
+        let twice = under_callgrind(pipeline, stage, 2);
+        (once.join(), twice)
     });
-    let (once, twice) = (twice.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?, once?);
+    let (once, twice) = (once.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?, twice?);
     let more = twice.checked_sub(once).context("twice the records took fewer instructions")?;
     // To one decimal place, as more would change with every build.
     Ok((more as f64 / BATCH_RECORDS as f64 * 10.0).round() / 10.0)

@@ -15,9 +15,8 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use parquet::{
-    arrow::arrow_writer::ArrowWriterOptions,
     basic::{Compression as Codec, Encoding, ZstdLevel},
-    file::properties::WriterProperties,
+    file::properties::{WriterProperties, WriterPropertiesPtr},
     schema::types::ColumnPath,
 };
 
@@ -25,7 +24,7 @@ use super::{Compression, FileKind, LakeError, LakeSettings, PartitionBy};
 use crate::record::{Decoded, ModelRef, Record, Reject, Scores};
 
 /// The most rows that a row group holds; a segment's memory while it grows is mostly one row group per file.
-const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
+pub(super) const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
 
 /// The buffer for a column's differences, of which a page fills some kilobytes; the rest is never touched, and so takes no
 /// memory.
@@ -42,8 +41,8 @@ pub struct Layout {
     pub(super) hours_max: usize,
     scored: SchemaRef,
     rejected: SchemaRef,
-    scored_options: ArrowWriterOptions,
-    rejected_options: ArrowWriterOptions,
+    scored_properties: WriterPropertiesPtr,
+    rejected_properties: WriterPropertiesPtr,
     classes: Arc<StringArray>,
     generation: i32,
     numbered: bool,
@@ -66,8 +65,8 @@ impl Layout {
             model,
             partition_by: settings.partition_by,
             hours_max: settings.segment_hours_max,
-            scored_options: writer_options(&scored, settings.compression),
-            rejected_options: writer_options(&rejected, settings.compression),
+            scored_properties: Arc::new(properties(&scored, settings.compression)),
+            rejected_properties: Arc::new(properties(&rejected, settings.compression)),
             scored,
             rejected,
             classes: Arc::new(StringArray::from_iter_values(classes)),
@@ -97,13 +96,13 @@ impl Layout {
 
     /// What a file that is being written says it takes, and hardly touches.
     pub(super) fn untouched(&self, kind: FileKind) -> usize {
-        self.schema(kind).fields().iter().filter(|field| is_ascending(field)).count() * DELTA_BUFFER
+        self.schema(kind).fields().iter().filter(|field| is_steady(field)).count() * DELTA_BUFFER
     }
 
-    pub(super) fn options(&self, kind: FileKind) -> ArrowWriterOptions {
+    pub(super) fn properties(&self, kind: FileKind) -> &WriterPropertiesPtr {
         match kind {
-            FileKind::Scored => self.scored_options.clone(),
-            FileKind::Rejected => self.rejected_options.clone(),
+            FileKind::Scored => &self.scored_properties,
+            FileKind::Rejected => &self.rejected_properties,
         }
     }
 
@@ -278,15 +277,17 @@ fn header_item() -> Arc<Field> {
     Arc::new(Field::new("item", DataType::Struct(header_fields()), false))
 }
 
-/// Mostly by one; such a column is written as differences.
-fn is_ascending(field: &Field) -> bool {
-    matches!(field.data_type(), DataType::Int64 | DataType::Timestamp(..))
+/// Whether a column is written as the differences from row to row: mostly small ones, and of those below none at all, for
+/// which a dictionary would look each row up.
+fn is_steady(field: &Field) -> bool {
+    let integer = matches!(field.data_type(), DataType::Int64 | DataType::Timestamp(..));
+    integer || matches!(field.name().as_str(), "_generation" | "_partition" | ROW)
 }
 
-fn writer_options(schema: &Schema, compression: Compression) -> ArrowWriterOptions {
+/// Without the Arrow schema inside, readers see plain text where we hold dictionaries.
+fn properties(schema: &Schema, compression: Compression) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("alluvium ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
         .set_compression(match compression {
             Compression::None => Codec::UNCOMPRESSED,
             Compression::Snappy => Codec::SNAPPY,
@@ -299,7 +300,7 @@ fn writer_options(schema: &Schema, compression: Compression) -> ArrowWriterOptio
             DataType::Float32 | DataType::Float64 => {
                 properties = properties.set_column_dictionary_enabled(column, false);
             }
-            _ if is_ascending(field) => {
+            _ if is_steady(field) => {
                 properties = properties
                     .set_column_dictionary_enabled(column.clone(), false)
                     .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
@@ -307,6 +308,5 @@ fn writer_options(schema: &Schema, compression: Compression) -> ArrowWriterOptio
             _ => {}
         }
     }
-    // Without the Arrow schema inside, readers see plain text where we hold dictionaries.
-    ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true)
+    properties.build()
 }

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 pub mod audit;
 mod claim;
+mod coded;
 mod error;
 mod expire;
 mod expiry;
 mod folder;
+mod growing;
 pub(crate) mod hold;
 mod lanes;
 mod layout;

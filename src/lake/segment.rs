@@ -14,9 +14,8 @@ use arrow::{
     compute::take_record_batch,
 };
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
 
-use super::{Counts, FileKind, Fingerprint, LakeError, Layout, Seen, names::Bucket};
+use super::{Counts, FileKind, Fingerprint, LakeError, Layout, Seen, growing::Growing, names::Bucket};
 use crate::{
     offset::{LaneId, OffsetRange},
     record::{Batch, Decoded, ModelRef, Reason, Record, Scores},
@@ -44,7 +43,7 @@ pub struct Example {
 
 #[derive(Debug)]
 pub(super) struct OpenFile {
-    writer: ArrowWriter<Vec<u8>>,
+    file: Growing,
     rows: u64,
     undated: bool,
     /// Of what the writer says it takes.
@@ -254,18 +253,18 @@ fn first_of_each(entries: impl Iterator<Item = (u32, Bucket)>) -> Vec<(u32, Buck
 
 impl OpenFile {
     pub(super) fn new(layout: &Layout, kind: FileKind) -> Result<Self, LakeError> {
-        let writer = ArrowWriter::try_new_with_options(vec![], layout.schema(kind).clone(), layout.options(kind));
-        let writer = writer.map_err(|source| LakeError::Encode { what: "a new file", source })?;
-        Ok(Self { writer, rows: 0, undated: false, untouched: layout.untouched(kind) })
+        let file = Growing::new(layout.schema(kind), layout.properties(kind));
+        let file = file.map_err(|source| LakeError::Encode { what: "a new file", source })?;
+        Ok(Self { file, rows: 0, undated: false, untouched: layout.untouched(kind) })
     }
 
     pub(super) fn memory(&self) -> usize {
-        self.writer.memory_size().saturating_sub(self.untouched) + self.writer.inner().len()
+        self.file.memory().saturating_sub(self.untouched)
     }
 
     pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), LakeError> {
         self.rows += rows.num_rows() as u64;
-        self.writer.write(rows).map_err(|source| LakeError::Encode { what: "rows", source })
+        self.file.write(rows).map_err(|source| LakeError::Encode { what: "rows", source })
     }
 
     fn finish(self, kind: FileKind, bucket: Bucket) -> Result<EncodedFile, LakeError> {
@@ -281,7 +280,7 @@ impl OpenFile {
 
     /// Closes the file; gives back its bytes.
     pub(super) fn encode(self) -> Result<Bytes, LakeError> {
-        let bytes = self.writer.into_inner().map_err(|source| LakeError::Encode { what: "a file's footer", source })?;
+        let bytes = self.file.finish().map_err(|source| LakeError::Encode { what: "a file's footer", source })?;
         Ok(bytes.into())
     }
 }
