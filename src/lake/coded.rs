@@ -30,8 +30,9 @@ const PAGE_ROWS: usize = 20_000;
 const GROUP: usize = 8;
 
 /// The rows of a chunk so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Coded {
+    column: ColumnDescPtr,
     words: Option<StringArray>,
     numbers: Vec<u8>,
 }
@@ -43,6 +44,10 @@ pub(super) struct Chunk {
 }
 
 impl Coded {
+    pub(super) fn new(column: ColumnDescPtr) -> Self {
+        Self { column, words: None, numbers: vec![] }
+    }
+
     /// Whether a column can be written so.
     pub(super) fn takes(column: &dyn Array) -> bool {
         dictionary(column).is_some()
@@ -66,7 +71,7 @@ impl Coded {
         Ok(())
     }
 
-    pub(super) fn close(self, column: ColumnDescPtr) -> Result<Chunk> {
+    pub(super) fn close(self) -> Result<Chunk> {
         let words = self.words.unwrap_or_else(|| StringArray::from_iter_values([""; 0]));
         let mut pages = Pages::default();
         pages.dictionary(&words)?;
@@ -74,7 +79,7 @@ impl Coded {
         for numbers in self.numbers.chunks(PAGE_ROWS) {
             pages.data(numbers, bits, &words)?;
         }
-        pages.close(column, &self.numbers, &words)
+        pages.close(self.column, &self.numbers, &words)
     }
 }
 
@@ -231,7 +236,7 @@ mod tests {
         datatypes::{DataType, Field, Schema},
     };
     use parquet::{
-        arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
+        arrow::{ArrowSchemaConverter, ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
         file::{properties::WriterProperties, reader::FileReader, serialized_reader::SerializedFileReader},
     };
     use proptest::prelude::*;
@@ -306,8 +311,9 @@ mod tests {
 
     #[test]
     fn other_words_than_before_are_an_error_and_never_other_rows() {
-        let mut coded = Coded::default();
         let column = |count: usize| rows(&[0], &words(count)).column(1).clone();
+        let schema = ArrowSchemaConverter::new().convert(&rows(&[0], &words(2)).schema()).unwrap();
+        let mut coded = Coded::new(schema.column(1));
         coded.write(&column(2)).unwrap();
         assert!(coded.write(&column(3)).is_err());
         coded.write(&column(2)).unwrap();

@@ -14,9 +14,8 @@ use parquet::{
         ArrowSchemaConverter,
         arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves},
     },
-    errors::{ParquetError, Result},
+    errors::Result,
     file::{properties::WriterPropertiesPtr, writer::SerializedFileWriter},
-    schema::types::ColumnDescPtr,
 };
 
 use super::{coded::Coded, layout::ROW_GROUP_ROWS_MAX};
@@ -81,11 +80,15 @@ impl Growing {
 
     /// The columns of a new row group, for rows like these.
     fn open_row_group(&self, rows: &RecordBatch) -> Result<Vec<Column>> {
-        let mut writers = self.factory.create_column_writers(self.file.flushed_row_groups().len())?.into_iter();
+        let writers = self.factory.create_column_writers(self.file.flushed_row_groups().len())?;
+        let mut all = self.file.schema_descr().columns().iter().zip(writers);
         let fields = self.schema.fields().iter().zip(rows.columns());
         let column = |(field, array): (&Arc<Field>, &ArrayRef)| {
-            let leaves: Vec<_> = writers.by_ref().take(leaves(field.data_type())).collect();
-            if Coded::takes(array) { Column::Coded(Coded::default()) } else { Column::Encoded(leaves) }
+            let (leaves, writers): (Vec<_>, Vec<_>) = all.by_ref().take(leaves(field.data_type())).unzip();
+            match leaves.first() {
+                Some(&leaf) if Coded::takes(array) => Column::Coded(Coded::new(leaf.clone())),
+                _ => Column::Encoded(writers),
+            }
         };
         Ok(fields.map(column).collect())
     }
@@ -94,20 +97,16 @@ impl Growing {
         if self.columns.is_empty() {
             return Ok(());
         }
-        let leaves: Vec<ColumnDescPtr> = self.file.schema_descr().columns().to_vec();
-        let mut leaves = leaves.into_iter();
         let mut group = self.file.next_row_group()?;
         for column in self.columns.drain(..) {
             match column {
                 Column::Encoded(writers) => {
                     for writer in writers {
-                        leaves.next();
                         writer.close()?.append_to_row_group(&mut group)?;
                     }
                 }
                 Column::Coded(coded) => {
-                    let leaf = leaves.next().ok_or_else(|| ParquetError::General("a column is no leaf".into()))?;
-                    let chunk = coded.close(leaf)?;
+                    let chunk = coded.close()?;
                     group.append_column(&chunk.bytes, chunk.close)?;
                 }
             }

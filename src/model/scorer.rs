@@ -42,27 +42,35 @@ impl Scorer {
 
     /// What the model says of each row. A row that it can't answer for is an error, never a guess.
     pub fn score(&self, batch: &RecordBatch) -> Result<Scores, ModelError> {
-        let Bound { forward, encoder, temperature, chunk_rows } = &*self.bound;
-        let rows = batch.num_rows();
-        let mut scores = softmax::with_capacity(rows, forward.classes());
-        for start in (0..rows).step_by(*chunk_rows) {
-            let end = rows.min(start + chunk_rows);
-            let filled_up = (end - start).next_multiple_of(ROWS_STEP);
-            let inputs = encoder.columns(batch, start..end, filled_up)?;
-            let mut logits = forward.logits(inputs, filled_up)?;
-            softmax::push(&mut scores, &mut logits, filled_up, end - start, *temperature);
+        let Bound { forward, temperature, .. } = &*self.bound;
+        let mut scores = softmax::with_capacity(batch.num_rows(), forward.classes());
+        for (rows, inputs) in self.inputs(batch) {
+            let filled_up = filled_up(rows);
+            let mut logits = forward.logits(inputs?, filled_up)?;
+            softmax::push(&mut scores, &mut logits, filled_up, rows, *temperature);
         }
         Ok(scores)
     }
 
     /// The numbers that the network is given of these rows, chunk by chunk, for whoever asks what they cost without it.
     pub fn features(&self, batch: &RecordBatch) -> impl Iterator<Item = Result<Vec<f32>, ModelError>> {
-        let (rows, chunk_rows) = (batch.num_rows(), self.bound.chunk_rows);
-        (0..rows).step_by(chunk_rows).map(move |start| {
-            let end = rows.min(start + chunk_rows);
-            self.bound.encoder.columns(batch, start..end, (end - start).next_multiple_of(ROWS_STEP))
+        self.inputs(batch).map(|(_, inputs)| inputs)
+    }
+
+    /// For each chunk, how many rows it has and what the network is given of them.
+    fn inputs(&self, batch: &RecordBatch) -> impl Iterator<Item = (usize, Result<Vec<f32>, ModelError>)> {
+        let Bound { encoder, chunk_rows, .. } = &*self.bound;
+        let all = batch.num_rows();
+        (0..all).step_by(*chunk_rows).map(move |start| {
+            let end = all.min(start + chunk_rows);
+            (end - start, encoder.columns(batch, start..end, filled_up(end - start)))
         })
     }
+}
+
+/// The rows of a chunk, and the noughts after them.
+fn filled_up(rows: usize) -> usize {
+    rows.next_multiple_of(ROWS_STEP)
 }
 
 /// Rows that go through a network of this width at once.

@@ -1,7 +1,7 @@
 //! Why a broker or we ended a connection that was just made: what a person reads, and does about it.
 //!
-//! Owns: the only look into rskafka's errors of a login, and what is to be done about rustls's. A refusal is told at once and not tried again, unless
-//! it is one of a token, which may be another by the next try.
+//! Owns: the only look into rskafka's errors of a login, and what is to be done about rustls's. A refusal is told at once and
+//! not tried again, unless it is one of a token, which may be another by the next try.
 
 use std::io;
 
