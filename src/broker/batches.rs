@@ -1,15 +1,19 @@
 //! Record batches, as they stand in a partition's log, become records.
 //!
-//! Owns: which records a reader may have: none of an aborted transaction, no marker of its end, each offset once. Does
-//! not own: compression and the layout of a record, which are rskafka's.
+//! Owns: which records a reader may have: none of an aborted transaction, no marker of its end, each offset once; a batch's
+//! checksum, and how it is unpacked. Does not own: the layout of a record, which is rskafka's.
 //! Invariant: whatever the bytes are, there come records or an error, and never a panic.
 
-use std::{collections::BTreeSet, io::Cursor};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{BufReader, Cursor, Read},
+};
 
+use flate2::read::GzDecoder;
 use rskafka::protocol::{
     messages::FetchResponseAbortedTransaction as Aborted,
     primitives::{Int8, Int16, Varint, Varlong},
-    record::{ControlBatchOrRecords, RecordBatch, RecordBatchTimestampType},
+    record::{ControlBatchOrRecords, Record as Laid, RecordBatchBody},
     traits::{ReadError, ReadType},
 };
 
@@ -20,8 +24,20 @@ use crate::record::Record;
 const PREFIX_BYTES: usize = 12;
 /// From the end of its prefix to its first record.
 const HEADER_BYTES: usize = 49;
+/// Before what the checksum is of.
+const CHECKED_AT: usize = 21;
+/// Of a batch, unpacked at a time.
+const UNPACKED_BYTES: usize = 64 << 10;
+/// No record is shorter.
+const RECORD_BYTES_MIN: usize = 7;
 /// The only layout since Kafka 0.11.
 const LAYOUT: u8 = 2;
+const COMPRESSION: i16 = 0b111;
+const PLAIN: i16 = 0;
+const GZIP: i16 = 1;
+const LZ4: i16 = 3;
+const ZSTD: i16 = 4;
+const APPENDED: i16 = 1 << 3;
 const TRANSACTIONAL: i16 = 1 << 4;
 const CONTROL: i16 = 1 << 5;
 const ABORT: i16 = 0;
@@ -62,7 +78,7 @@ impl Contents {
         if from < self.end && batch.base_offset < self.end {
             return Err(malformed("two batches with the same offsets"));
         }
-        let mut records = if visible { batch.records()? } else { vec![] };
+        let mut records = if visible { batch.records().map_err(not_cut_off)? } else { vec![] };
         let beyond = records.last().map_or(Some(end), |last| last.offset.checked_add(1));
         let end = end.max(beyond.ok_or_else(|| malformed("a record whose offset makes no sense"))?);
         if end <= self.end {
@@ -123,6 +139,8 @@ struct Batch<'a> {
     base_offset: i64,
     attributes: i16,
     last_delta: i32,
+    first_ms: i64,
+    max_ms: i64,
     producer: i64,
     records: i32,
     whole: &'a [u8],
@@ -150,6 +168,8 @@ impl<'a> Batch<'a> {
                 base_offset: i64::from_be_bytes(bytes_at(whole, 0)?),
                 attributes: i16::from_be_bytes(bytes_at(whole, 21)?),
                 last_delta: i32::from_be_bytes(bytes_at(whole, 23)?),
+                first_ms: i64::from_be_bytes(bytes_at(whole, 27)?),
+                max_ms: i64::from_be_bytes(bytes_at(whole, 35)?),
                 producer: i64::from_be_bytes(bytes_at(whole, 43)?),
                 records: i32::from_be_bytes(bytes_at(whole, 57)?),
                 whole,
@@ -169,33 +189,69 @@ impl<'a> Batch<'a> {
             .ok_or_else(|| malformed("a batch whose offsets make no sense"))
     }
 
-    /// What is hidden from a reader is hidden for sure: a batch with records is checked where these are read.
+    /// What a reader gets is what was written, and what is hidden from it is hidden for sure.
     fn check(&self) -> Result<(), ReadError> {
-        let (checked, told) = (self.whole.get(21..), bytes_at(self.whole, 17).map(u32::from_be_bytes));
+        let (checked, told) = (self.whole.get(CHECKED_AT..), bytes_at(self.whole, 17).map(u32::from_be_bytes));
         if checked.map(crc32c::crc32c) == told { Ok(()) } else { Err(malformed("a batch whose checksum is wrong")) }
     }
 
     fn records(&self) -> Result<Vec<Record>, ReadError> {
-        let batch = RecordBatch::read(&mut Cursor::new(self.whole)).map_err(not_cut_off)?;
-        let ControlBatchOrRecords::Records(records) = batch.records else { return Ok(vec![]) };
-        let appended = batch.timestamp_type == RecordBatchTimestampType::LogAppendTime;
+        self.check()?;
+        let packed = self.whole.get(PREFIX_BYTES + HEADER_BYTES..).unwrap_or_default();
+        match self.attributes & COMPRESSION {
+            // Of what compaction has emptied, not even the frame of a compression is left.
+            _ if packed.is_empty() && self.records <= 0 => Ok(vec![]),
+            PLAIN => self.each(packed),
+            // A record is read in small pieces, each of which would be a call into the decompressor.
+            GZIP => self.each(BufReader::with_capacity(UNPACKED_BYTES, GzDecoder::new(packed))),
+            LZ4 => self.each(BufReader::with_capacity(UNPACKED_BYTES, lz4::Decoder::new(packed)?)),
+            ZSTD => self.each(BufReader::with_capacity(UNPACKED_BYTES, zstd::Decoder::with_buffer(packed)?)),
+            _ => self.whole_body(),
+        }
+    }
+
+    /// The records one after the other into where they are to be, as there may be many, and they are small.
+    fn each(&self, mut unpacked: impl Read) -> Result<Vec<Record>, ReadError> {
+        let count = usize::try_from(self.records.max(0))?;
+        let mut records = Vec::with_capacity(count.min(self.whole.len() / RECORD_BYTES_MIN));
         let mut before = None;
-        let records = records.into_iter().map(|record| {
-            let offset = batch.base_offset.checked_add(i64::from(record.offset_delta));
-            let offset = offset.filter(|offset| record.offset_delta >= 0 && before.is_none_or(|last| last < *offset));
-            let offset = offset.ok_or_else(|| malformed("a record whose offset makes no sense"))?;
-            before = Some(offset);
-            let created_ms = batch.first_timestamp.checked_add(record.timestamp_delta);
-            let timestamp_ms = if appended { Some(batch.max_timestamp) } else { created_ms };
-            Ok(Record {
-                offset,
-                timestamp_ms: timestamp_ms.ok_or_else(|| malformed("a record whose time makes no sense"))?,
-                key: record.key,
-                value: record.value,
-                headers: record.headers.into_iter().map(|header| (header.key, header.value)).collect(),
-            })
-        });
-        records.collect()
+        for _ in 0..count {
+            records.push(self.record(Laid::read(&mut unpacked)?, &mut before)?);
+        }
+        let mut more = [0];
+        if unpacked.read(&mut more)? > 0 {
+            return Err(malformed("a batch with something after its last record"));
+        }
+        Ok(records)
+    }
+
+    /// What Java and others pack as snappy, each in its way, and what can't be unpacked.
+    fn whole_body(&self) -> Result<Vec<Record>, ReadError> {
+        let mut checked = self.whole.get(CHECKED_AT..).unwrap_or_default();
+        let body = RecordBatchBody::read(&mut checked)?;
+        if !checked.is_empty() {
+            return Err(malformed("a batch with something after its last record"));
+        }
+        let ControlBatchOrRecords::Records(laid) = body.records else { return Ok(vec![]) };
+        let mut before = None;
+        laid.into_iter().map(|laid| self.record(laid, &mut before)).collect()
+    }
+
+    /// A record as we know it; offsets ascend.
+    fn record(&self, laid: Laid, before: &mut Option<i64>) -> Result<Record, ReadError> {
+        let offset = self.base_offset.checked_add(i64::from(laid.offset_delta));
+        let offset = offset.filter(|offset| laid.offset_delta >= 0 && before.is_none_or(|last| last < *offset));
+        let offset = offset.ok_or_else(|| malformed("a record whose offset makes no sense"))?;
+        *before = Some(offset);
+        let created_ms = self.first_ms.checked_add(laid.timestamp_delta);
+        let timestamp_ms = if self.is(APPENDED) { Some(self.max_ms) } else { created_ms };
+        let timestamp_ms = timestamp_ms.ok_or_else(|| malformed("a record whose time makes no sense"))?;
+        let mut headers = BTreeMap::new();
+        // Collecting none takes its time too, and most records have none.
+        if !laid.headers.is_empty() {
+            headers = laid.headers.into_iter().map(|header| (header.key, header.value)).collect();
+        }
+        Ok(Record { offset, timestamp_ms, key: laid.key, value: laid.value, headers })
     }
 
     /// What a control batch says of its transaction; nothing once compaction has taken the marker out.

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::{Buf, Bytes};
 use rskafka::{
     client::error::ProtocolError,
     protocol::{
@@ -22,7 +23,7 @@ use rskafka::{
             MetadataRequestTopic, MetadataResponseBroker, MetadataResponseTopic, NORMAL_CONSUMER, ReadVersionedError,
             ReadVersionedType, RequestBody, WriteVersionedError, WriteVersionedType,
         },
-        primitives::{Boolean, Int16, Int32, Int64, NullableBytes, String_},
+        primitives::{Boolean, Int16, Int32, Int64, String_},
         traits::{ReadError, ReadType},
     },
 };
@@ -80,7 +81,7 @@ pub(super) struct Answer {
     /// The partition's end for those who read nothing of open transactions.
     pub(super) readable_end: i64,
     pub(super) aborted: Vec<FetchResponseAbortedTransaction>,
-    pub(super) batches: Vec<u8>,
+    pub(super) batches: Bytes,
 }
 
 impl Wire {
@@ -263,10 +264,24 @@ impl Answer {
         let aborted = (0..Int32::read(reader)?.0.max(0))
             .map(|_| FetchResponseAbortedTransaction::read_versioned(reader, version))
             .collect::<Result<_, _>>()?;
-        let batches = NullableBytes::read(reader)?.0.unwrap_or_default();
+        let batches = rest(reader)?;
         // Where there are no transactions, some brokers leave it at -1.
         let readable_end = if last_stable < 0 { high_watermark } else { last_stable.min(high_watermark) };
         Ok(Self { topic, partition, error, readable_end, aborted, batches })
+    }
+}
+
+/// The bytes that are the last of a message, without a copy of them.
+fn rest(reader: &mut Cursor<Vec<u8>>) -> Result<Bytes, ReadError> {
+    let length = usize::try_from(Int32::read(reader)?.0.max(0))?;
+    let at = usize::try_from(reader.position())?;
+    // What is left behind is read to its end, which is what rskafka looks for.
+    let mut rest = Bytes::from(std::mem::take(reader.get_mut()));
+    reader.set_position(0);
+    rest.advance(at.min(rest.len()));
+    match rest.len() {
+        left if left == length => Ok(rest),
+        left => Err(ReadError::Malformed(format!("{left} bytes of records are left, and {length} are told of").into())),
     }
 }
 

@@ -354,7 +354,7 @@ mod a_fetch_that {
             Answer::Records(records)
         });
         let error = fetch_error(script, 5).await;
-        assert_told(&error, BrokerErrorKind::Person, &["offset 5", "can't be decoded", "CRC error"]);
+        assert_told(&error, BrokerErrorKind::Person, &["offset 5", "can't be decoded", "checksum is wrong"]);
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*};
 use rskafka::protocol::{
     primitives::Int64,
-    record::{Record as Written, RecordBatchCompression, RecordHeader},
+    record::{Record as Written, RecordBatch, RecordBatchCompression, RecordBatchTimestampType, RecordHeader},
     traits::WriteType,
 };
 
@@ -90,6 +90,41 @@ fn records_come_whole_from_the_offset_asked_for() {
 }
 
 #[test]
+fn records_are_the_same_however_they_are_packed() {
+    let deltas: Vec<i32> = (0..20_000).collect();
+    let plain = read(&bytes(&batch(7, 19_999, &deltas)), vec![], 7).unwrap();
+    for compression in [
+        RecordBatchCompression::Gzip,
+        RecordBatchCompression::Snappy,
+        RecordBatchCompression::Lz4,
+        RecordBatchCompression::Zstd,
+    ] {
+        let packed = bytes(&RecordBatch { compression, ..batch(7, 19_999, &deltas) });
+        let contents = read(&packed, vec![], 7).unwrap();
+        assert!(contents.records == plain.records && contents.end == plain.end, "{compression:?}");
+        // One record fewer is told than there are, and one more.
+        for (count, why) in [(19_999_i32, "after its last record"), (20_001, "inside a record")] {
+            let mut wrong = packed.clone();
+            wrong[57..61].copy_from_slice(&count.to_be_bytes());
+            sign(&mut wrong);
+            let error = read(&wrong, vec![], 7).unwrap_err();
+            assert!(error.text.contains("nothing was skipped"), "{compression:?}: {error:?}");
+            // Snappy is unpacked as a whole elsewhere, in other words.
+            let told = error.text.contains(why) || compression == RecordBatchCompression::Snappy;
+            assert!(told, "{compression:?}: {error:?}");
+        }
+        let emptied = {
+            let mut emptied = bytes(&batch(7, 19_999, &[]));
+            emptied[22] |= packed[22] & 0b111;
+            sign(&mut emptied);
+            emptied
+        };
+        let contents = read(&emptied, vec![], 7).unwrap();
+        assert_eq!((contents.records.len(), contents.end), (0, 20_007), "{compression:?}");
+    }
+}
+
+#[test]
 fn the_time_is_that_of_the_log_where_the_topic_says_so() {
     let appended = RecordBatch { timestamp_type: RecordBatchTimestampType::LogAppendTime, ..batch(0, 1, &[0, 1]) };
     let contents = read(&bytes(&appended), vec![], 0).unwrap();
@@ -163,9 +198,12 @@ fn what_cant_be_read_ends_what_is_read_before_it_and_is_an_error_at_its_own_offs
     sign(&mut early);
     let overlapping = bytes(&batch(1, 3, &[0, 1, 2, 3]));
     let backwards = bytes(&batch(2, 2, &[1, 0]));
-    for (broken, why) in
-        [(old, "layout 1"), (flipped, "CRC error"), (early, "inside a record"), (backwards, "a record whose offset")]
-    {
+    for (broken, why) in [
+        (old, "layout 1"),
+        (flipped, "checksum is wrong"),
+        (early, "inside a record"),
+        (backwards, "a record whose offset"),
+    ] {
         let contents = read(&[&sound[..], &broken].concat(), vec![], 0).unwrap();
         assert_eq!((offsets(&contents), contents.end), (vec![0, 1], 2), "{why}");
         let error = read(&broken, vec![], 2).unwrap_err();
