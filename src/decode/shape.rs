@@ -18,8 +18,8 @@ pub(super) struct Node {
 #[derive(Debug)]
 struct Member {
     name: String,
-    /// The name as JSON ends it, if it is written as it is.
-    quoted: Option<Box<[u8]>>,
+    /// How it mostly begins in JSON, if its name is written there as it is.
+    lead: Option<Lead>,
     node: Node,
 }
 
@@ -54,7 +54,7 @@ impl Node {
             Ok(at) => at,
             Err(at) => {
                 let node = Self { id: *nodes, ..Self::default() };
-                self.members.insert(at, Member { name: name.to_owned(), quoted: quoted(name), node });
+                self.members.insert(at, Member { name: name.to_owned(), lead: Lead::of(name), node });
                 *nodes += 1;
                 at
             }
@@ -73,11 +73,11 @@ impl Node {
         self.members.iter().map(|member| (member.name.as_str(), &member.node))
     }
 
-    /// The member that stood at this place last time, behind its name as JSON ends it.
+    /// The member that stood at this place last time, behind how it begins in JSON.
     #[inline]
-    pub(super) fn expected(&self, place: usize, order: &MemberOrder) -> Option<(&[u8], &Self)> {
+    pub(super) fn expected(&self, place: usize, order: &MemberOrder) -> Option<(&Lead, &Self)> {
         let member = order.get(place).and_then(|&at| self.members.get(at))?;
-        Some((member.quoted.as_deref()?, &member.node))
+        Some((member.lead.as_ref()?, &member.node))
     }
 
     /// The member of this name, expected where it stood last time; `None` if no field is there or below.
@@ -103,9 +103,36 @@ impl Node {
     }
 }
 
-fn quoted(name: &str) -> Option<Box<[u8]>> {
-    let as_it_is = !name.contains(|c: char| matches!(c, '"' | '\\' | '\0'..' '));
-    as_it_is.then(|| [name.as_bytes(), b"\""].concat().into())
+/// A member's name, quoted, with its colon; cut into words, each with what of it counts, so that it is compared with a few
+/// instructions.
+#[derive(Debug)]
+pub(super) struct Lead {
+    words: Box<[[u64; 2]]>,
+    bytes: usize,
+}
+
+impl Lead {
+    fn of(name: &str) -> Option<Self> {
+        let as_it_is = !name.contains(|c: char| matches!(c, '"' | '\\' | '\0'..' '));
+        let bytes = [b"\"", name.as_bytes(), b"\":"].concat();
+        let word = |part: &[u8]| {
+            let (mut word, mut counts) = ([0; 8], [0; 8]);
+            for ((to, counts), byte) in word.iter_mut().zip(&mut counts).zip(part) {
+                (*to, *counts) = (*byte, u8::MAX);
+            }
+            [word, counts].map(u64::from_le_bytes)
+        };
+        as_it_is.then(|| Self { words: bytes.chunks(8).map(word).collect(), bytes: bytes.len() })
+    }
+
+    /// How many bytes it is, if these begin with it. Of a record's last few bytes it doesn't tell.
+    #[inline]
+    pub(super) fn leads(&self, bytes: &[u8]) -> Option<usize> {
+        let (words, _) = bytes.as_chunks();
+        let found = words.get(..self.words.len())?;
+        let alike = |(found, [word, counts]): (&[u8; 8], &[u64; 2])| u64::from_le_bytes(*found) & counts == *word;
+        found.iter().zip(&self.words).all(alike).then_some(self.bytes)
+    }
 }
 
 #[cfg(test)]

@@ -39,6 +39,15 @@ enum Member<'n> {
     Unneeded,
 }
 
+/// What the bits of a number are. Both go from function to function in registers: a slot would go through memory, in
+/// pieces of other sizes than it is read in, which is slow.
+#[derive(Clone, Copy)]
+enum Written {
+    Int,
+    Huge,
+    Float,
+}
+
 impl<'a> Plain<'_, 'a> {
     #[inline]
     fn record(&mut self, root: &Node) -> Option<()> {
@@ -58,9 +67,7 @@ impl<'a> Plain<'_, 'a> {
             return Some(());
         }
         for place in 0.. {
-            let member = self.name(node, place)?;
-            self.space();
-            self.take(b':')?;
+            let member = self.member(node, place)?;
             self.space();
             match member {
                 Member::Needed(node) => self.value(node, deeper)?,
@@ -75,21 +82,27 @@ impl<'a> Plain<'_, 'a> {
         self.take(b'}')
     }
 
-    /// The name of a member.
+    /// The name of a member, and the colon behind it.
     #[inline]
-    fn name<'n>(&mut self, node: &'n Node, place: usize) -> Option<Member<'n>> {
-        self.take(b'"')?;
-        let order = self.values.orders.get_mut(node.id)?;
+    fn member<'n>(&mut self, node: &'n Node, place: usize) -> Option<Member<'n>> {
         let rest = self.json.as_bytes().get(self.at..)?;
-        if let Some((quoted, member)) = node.expected(place, order)
-            && rest.starts_with(quoted)
+        if let Some((lead, member)) = node.expected(place, self.values.orders.get(node.id)?)
+            && let Some(bytes) = lead.leads(rest)
         {
-            self.at += quoted.len();
+            self.at += bytes;
             return Some(Member::Needed(member));
         }
+        self.named(node, place)
+    }
+
+    fn named<'n>(&mut self, node: &'n Node, place: usize) -> Option<Member<'n>> {
+        self.take(b'"')?;
+        let rest = self.json.as_bytes().get(self.at..)?;
         let name = self.json.get(self.at..self.at + plain_len(rest))?;
         self.at += name.len();
         self.take(b'"')?;
+        self.space();
+        self.take(b':')?;
         let member = node.member(name, place, self.values.orders.get_mut(node.id)?);
         Some(member.map_or(Member::Unneeded, Member::Needed))
     }
@@ -97,18 +110,37 @@ impl<'a> Plain<'_, 'a> {
     /// A value that fields are read from, or lie below of.
     #[inline]
     fn value(&mut self, node: &Node, depth: usize) -> Option<()> {
-        let slot = match self.next()? {
-            b'{' => return self.object(node, depth),
-            b'"' => Slot::Text(self.text()?),
-            b'-' | b'0'..=b'9' => self.number()?,
-            b't' => self.word("true").map(|()| Slot::Bool(true))?,
-            b'f' => self.word("false").map(|()| Slot::Bool(false))?,
-            b'n' => self.word("null").map(|()| Slot::Null)?,
-            b'[' => self.parsed::<IgnoredAny>().map(|_| Slot::Array)?,
+        match self.next()? {
+            b'{' => self.object(node, depth)?,
+            b'"' => {
+                let text = self.text()?;
+                self.leaf(node, Slot::Text(text));
+            }
+            b'-' | b'0'..=b'9' => match self.number()? {
+                (Written::Float, bits) => self.leaf(node, Slot::Float(f64::from_bits(bits))),
+                (Written::Int, bits) => self.leaf(node, Slot::Int(bits.cast_signed())),
+                (Written::Huge, bits) => self.leaf(node, Slot::Huge(bits)),
+            },
+            b't' => self.word("true").map(|()| self.leaf(node, Slot::Bool(true)))?,
+            b'f' => self.word("false").map(|()| self.leaf(node, Slot::Bool(false)))?,
+            b'n' => self.word("null").map(|()| self.leaf(node, Slot::Null))?,
+            b'[' => self.parsed::<IgnoredAny>().map(|_| self.leaf(node, Slot::Array))?,
             _ => return None,
-        };
-        ValueOf { node, values: &mut *self.values }.leaf(slot);
+        }
         Some(())
+    }
+
+    /// Puts a value that is no object where it belongs.
+    #[expect(clippy::inline_always, reason = "so that each value is made in its slot, and not copied there")]
+    #[inline(always)]
+    fn leaf(&mut self, node: &Node, value: Slot<'a>) {
+        if let ([field], []) = (node.fields.as_slice(), node.below.as_slice())
+            && let Some(slot) = self.values.slots.get_mut(*field)
+        {
+            *slot = value;
+        } else {
+            ValueOf { node, values: &mut *self.values }.leaf(value);
+        }
     }
 
     /// Steps over a value that no field needs.
@@ -151,7 +183,7 @@ impl<'a> Plain<'_, 'a> {
     }
 
     #[inline]
-    fn number(&mut self) -> Option<Slot<'a>> {
+    fn number(&mut self) -> Option<(Written, u64)> {
         let start = self.at;
         let negative = self.take(b'-').is_some();
         let zero_first = self.next() == Some(b'0');
@@ -173,18 +205,21 @@ impl<'a> Plain<'_, 'a> {
             Some(float) => float,
             None => self.json.get(start..self.at)?.parse::<f64>().ok()?,
         };
-        float.is_finite().then_some(Slot::Float(float))
+        float.is_finite().then_some((Written::Float, float.to_bits()))
     }
 
     /// Adds digits to a number, and tells how many. Beyond [`DIGITS_MAX`] the number means nothing.
     #[inline]
     fn digits(&mut self, number: &mut u64) -> usize {
-        let start = self.at;
-        while let Some(digit @ b'0'..=b'9') = self.next() {
-            *number = number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
-            self.at += 1;
+        let rest = self.json.as_bytes().get(self.at..).unwrap_or_default();
+        let (mut digits, mut value) = (0, *number);
+        for digit in rest.iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|digit| *digit < 10) {
+            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+            digits += 1;
         }
-        self.at - start
+        *number = value;
+        self.at += digits;
+        digits
     }
 
     fn exponent(&mut self) -> Option<i32> {
@@ -228,12 +263,12 @@ impl<'a> Plain<'_, 'a> {
 
 /// The parser takes `-0` for a float, and so what is beyond an `i64`.
 #[inline]
-fn integer<'a>(mantissa: u64, negative: bool) -> Option<Slot<'a>> {
+fn integer(mantissa: u64, negative: bool) -> Option<(Written, u64)> {
     match (i64::try_from(mantissa), negative) {
         (Ok(0) | Err(_), true) => None,
-        (Ok(number), true) => Some(Slot::Int(-number)),
-        (Ok(number), false) => Some(Slot::Int(number)),
-        (Err(_), false) => Some(Slot::Huge(mantissa)),
+        (Ok(number), true) => Some((Written::Int, (-number).cast_unsigned())),
+        (Ok(_), false) => Some((Written::Int, mantissa)),
+        (Err(_), false) => Some((Written::Huge, mantissa)),
     }
 }
 
