@@ -1,230 +1,185 @@
-//! A column of few words, written by their numbers: what the model says of a row, and which model said it.
+//! A column of few words: texts, floats or small integers that come up again and again, written by their numbers.
 //!
-//! Owns: a column's chunk, from the numbers of its rows to its pages. Does not own: the file around it ([`super::growing`]).
+//! Owns: which number each row has. Does not own: the words ([`super::words`]), the pages ([`super::pages`]), what becomes
+//! of a column that has more than a few ([`super::growing`]).
 //!
-//! parquet's own writer takes a row's text, looks it up in a dictionary of its own and compares it with the smallest and the
-//! largest, only to write the number that we had; that was a third of what encoding cost. The pages are the same that it
-//! would have written: a dictionary, then numbers as runs or packed bits.
+//! parquet's own writer looks each row up in a dictionary that is made for large ones, or compresses floats that are the same
+//! again and again; together that was most of what encoding cost. What a reader finds is the same.
 
-use arrow::array::{Array, DictionaryArray, StringArray, types::UInt8Type};
-use bytes::Bytes;
-use parquet::{
-    basic::{Compression, Encoding, Type},
-    column::{
-        page::{CompressedPage, Page, PageWriteSpec, PageWriter},
-        writer::ColumnCloseResult,
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, BinaryArray, PrimitiveArray,
+        types::{ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int32Type, UInt8Type},
     },
-    data_type::ByteArray,
-    errors::{ParquetError, Result},
-    file::{
-        metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder},
-        statistics::Statistics,
-        writer::{SerializedPageWriter, TrackedWrite},
-    },
-    schema::types::ColumnDescPtr,
+    compute::{CastOptions, cast_with_options},
+    datatypes::DataType,
+    error::ArrowError,
 };
+use parquet::{basic::Compression, errors::Result, schema::types::ColumnDescPtr};
 
-/// As many as the other columns' pages have, so that a reader finds its way from one to the other.
-const PAGE_ROWS: usize = 20_000;
-/// Packed bits stand in groups of so many numbers.
-const GROUP: usize = 8;
+use super::{
+    pages::{self, Chunk, Rows},
+    words::{Kind, Words, lower},
+};
 
 /// The rows of a chunk so far.
 #[derive(Debug)]
 pub(super) struct Coded {
     column: ColumnDescPtr,
-    words: Option<StringArray>,
-    numbers: Vec<u8>,
+    compression: Compression,
+    words: Words,
+    /// Of those rows that have a value.
+    numbers: Vec<u16>,
+    /// Which rows have one; nothing if all must.
+    levels: Option<Vec<u8>>,
 }
 
-/// A chunk that is written, and what the file must know of it.
-pub(super) struct Chunk {
-    pub(super) bytes: Bytes,
-    pub(super) close: ColumnCloseResult,
+/// Whether rows were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Yes,
+    /// None of them: with them, there would be more than a few words.
+    TooMany,
 }
 
 impl Coded {
-    pub(super) fn new(column: ColumnDescPtr) -> Self {
-        Self { column, words: None, numbers: vec![] }
+    /// For a column of this kind, if it can be written so at all.
+    pub(super) fn new(kind: &DataType, column: &ColumnDescPtr, compression: Compression) -> Option<Self> {
+        let kind = match kind {
+            DataType::Float64 => Kind::Double,
+            DataType::Float32 => Kind::Float,
+            DataType::Int32 | DataType::Date32 => Kind::Int,
+            DataType::Utf8 | DataType::Binary => Kind::Bytes,
+            DataType::Dictionary(_, words) if **words == DataType::Utf8 => Kind::Bytes,
+            _ => return None,
+        };
+        let levels = (column.max_def_level() > 0).then(Vec::new);
+        Some(Self { column: column.clone(), compression, words: Words::new(kind), numbers: vec![], levels })
     }
 
-    /// Whether a column can be written so.
-    pub(super) fn takes(column: &dyn Array) -> bool {
-        dictionary(column).is_some()
+    pub(super) fn column(&self) -> &ColumnDescPtr {
+        &self.column
+    }
+
+    pub(super) fn compression(&self) -> Compression {
+        self.compression
     }
 
     pub(super) fn memory(&self) -> usize {
-        self.numbers.capacity()
+        let levels = self.levels.as_ref().map_or(0, Vec::capacity);
+        self.words.memory() + self.numbers.capacity() * size_of::<u16>() + levels
     }
 
-    /// Adds rows, which all have a value, and the same words as those before.
-    pub(super) fn write(&mut self, column: &dyn Array) -> Result<()> {
-        let misfit = || ParquetError::General("a column of words has other words than before".into());
-        let (numbers, words) = dictionary(column).ok_or_else(misfit)?;
-        if self.words.get_or_insert_with(|| words.clone()) != words {
-            return Err(misfit());
+    /// Adds rows.
+    pub(super) fn write(&mut self, rows: &dyn Array) -> Taken {
+        let before = self.numbers.len();
+        if self.add(rows).is_none() {
+            self.numbers.truncate(before);
+            return Taken::TooMany;
         }
-        if numbers.iter().any(|number| usize::from(*number) >= words.len()) {
-            return Err(misfit());
+        if let Some(levels) = &mut self.levels {
+            match rows.nulls() {
+                Some(nulls) => levels.extend(nulls.iter().map(u8::from)),
+                None => levels.resize(levels.len() + rows.len(), 1),
+            }
         }
-        self.numbers.extend_from_slice(numbers);
-        Ok(())
+        Taken::Yes
     }
 
     pub(super) fn close(self) -> Result<Chunk> {
-        let words = self.words.unwrap_or_else(|| StringArray::from_iter_values([""; 0]));
-        let mut pages = Pages::default();
-        pages.dictionary(&words)?;
-        let bits = bits(words.len());
-        for numbers in self.numbers.chunks(PAGE_ROWS) {
-            pages.data(numbers, bits, &words)?;
-        }
-        pages.close(self.column, &self.numbers, &words)
-    }
-}
-
-/// The numbers and the words of a column that is neither nullable nor of another kind.
-fn dictionary(column: &dyn Array) -> Option<(&[u8], &StringArray)> {
-    let column =
-        column.as_any().downcast_ref::<DictionaryArray<UInt8Type>>().filter(|column| column.null_count() == 0)?;
-    Some((column.keys().values(), column.values().as_any().downcast_ref::<StringArray>()?))
-}
-
-/// What it takes to tell so many words apart.
-fn bits(words: usize) -> u8 {
-    let largest = words.saturating_sub(1).max(1);
-    u8::try_from(usize::BITS - largest.leading_zeros()).unwrap_or(u8::MAX)
-}
-
-/// The pages of a chunk as they are written.
-struct Pages {
-    sink: TrackedWrite<Vec<u8>>,
-    uncompressed: usize,
-    data_from: Option<u64>,
-    offsets: OffsetIndexBuilder,
-    extents: ColumnIndexBuilder,
-}
-
-impl Default for Pages {
-    fn default() -> Self {
-        let sink = TrackedWrite::new(vec![]);
-        let (offsets, extents) = (OffsetIndexBuilder::new(), ColumnIndexBuilder::new(Type::BYTE_ARRAY));
-        Self { sink, uncompressed: 0, data_from: None, offsets, extents }
-    }
-}
-
-impl Pages {
-    fn dictionary(&mut self, words: &StringArray) -> Result<()> {
-        let mut buf = vec![];
-        for word in words.iter().flatten() {
-            buf.extend_from_slice(&length(word.len())?.to_le_bytes());
-            buf.extend_from_slice(word.as_bytes());
-        }
-        let num_values = length(words.len())?;
-        self.write(Page::DictionaryPage { buf: buf.into(), num_values, encoding: Encoding::PLAIN, is_sorted: false })?;
-        Ok(())
+        let rows = Rows { words: &self.words, numbers: &self.numbers, levels: self.levels.as_deref() };
+        pages::coded(self.column, &rows, self.compression)
     }
 
-    fn data(&mut self, numbers: &[u8], bits: u8, words: &StringArray) -> Result<()> {
-        let page = Page::DataPage {
-            buf: packed(numbers, bits).into(),
-            num_values: length(numbers.len())?,
-            encoding: Encoding::RLE_DICTIONARY,
-            def_level_encoding: Encoding::RLE,
-            rep_level_encoding: Encoding::RLE,
-            statistics: None,
-        };
-        let spec = self.write(page)?;
-        self.data_from.get_or_insert(spec.offset);
-        let too_large = |_| ParquetError::General("a page is larger than a page may be".into());
-        self.offsets.append_row_count(i64::from(spec.num_values));
-        self.offsets
-            .append_offset_and_size(signed(spec.offset)?, i32::try_from(spec.compressed_size).map_err(too_large)?);
-        self.offsets.append_unencoded_byte_array_data_bytes(None);
-        let [smallest, largest] = extent(numbers, words).map(|word| word.unwrap_or_default().as_bytes().to_vec());
-        self.extents.append(false, smallest, largest, 0);
-        Ok(())
-    }
-
-    fn write(&mut self, page: Page) -> Result<PageWriteSpec> {
-        let bytes = page.buffer().len();
-        let spec = SerializedPageWriter::new(&mut self.sink).write_page(CompressedPage::new(page, bytes))?;
-        self.uncompressed += spec.uncompressed_size;
-        Ok(spec)
-    }
-
-    fn close(self, column: ColumnDescPtr, numbers: &[u8], words: &StringArray) -> Result<Chunk> {
-        let bytes = self.sink.into_inner()?;
-        let metadata = ColumnChunkMetaData::builder(column)
-            .set_encodings(vec![Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY])
-            .set_compression(Compression::UNCOMPRESSED)
-            .set_num_values(signed(numbers.len() as u64)?)
-            .set_total_compressed_size(signed(bytes.len() as u64)?)
-            .set_total_uncompressed_size(signed(self.uncompressed as u64)?)
-            .set_dictionary_page_offset(Some(0))
-            .set_data_page_offset(signed(self.data_from.unwrap_or_default())?)
-            .set_statistics(statistics(numbers, words))
-            .build()?;
-        let close = ColumnCloseResult {
-            bytes_written: bytes.len() as u64,
-            rows_written: numbers.len() as u64,
-            metadata,
-            bloom_filter: None,
-            column_index: Some(self.extents.build()?),
-            offset_index: Some(self.offsets.build()),
-        };
-        Ok(Chunk { bytes: bytes.into(), close })
-    }
-}
-
-fn statistics(numbers: &[u8], words: &StringArray) -> Statistics {
-    let [smallest, largest] = extent(numbers, words).map(|word| word.map(ByteArray::from));
-    Statistics::byte_array(smallest, largest, None, Some(0), false)
-}
-
-/// The smallest and the largest of the words that come up.
-fn extent<'w>(numbers: &[u8], words: &'w StringArray) -> [Option<&'w str>; 2] {
-    let mut used = [false; u8::MAX as usize + 1];
-    for number in numbers {
-        used[usize::from(*number)] = true;
-    }
-    let of_rows = || words.iter().zip(used).filter(|(_, used)| *used).filter_map(|(word, _)| word);
-    [of_rows().min(), of_rows().max()]
-}
-
-/// Numbers of so many bits each, behind that number of bits: one run if they are all alike, else one after the other.
-fn packed(numbers: &[u8], bits: u8) -> Vec<u8> {
-    let mut bytes = vec![bits];
-    match numbers {
-        [first, rest @ ..] if rest.iter().all(|number| number == first) => {
-            varint(&mut bytes, numbers.len() << 1);
-            bytes.push(*first);
-        }
-        _ => {
-            varint(&mut bytes, numbers.len().div_ceil(GROUP) << 1 | 1);
-            for group in numbers.chunks(GROUP) {
-                let all = group.iter().rev().fold(0_u64, |all, number| all << bits | u64::from(*number));
-                bytes.extend(all.to_le_bytes().into_iter().take(usize::from(bits)));
+    /// The rows as they came, for another way to write them.
+    pub(super) fn rows(&self, kind: &DataType) -> Result<ArrayRef, ArrowError> {
+        let bits = |number: Option<usize>| number.map(|number| self.words.bits_of(number));
+        let half = |number: Option<usize>| bits(number).map(lower);
+        let rows: ArrayRef = match self.words.kind() {
+            Kind::Double => {
+                Arc::new(self.each(|n| bits(n).map(f64::from_bits)).collect::<PrimitiveArray<Float64Type>>())
             }
+            Kind::Float => {
+                Arc::new(self.each(|n| half(n).map(f32::from_bits)).collect::<PrimitiveArray<Float32Type>>())
+            }
+            Kind::Int => Arc::new(self.each(|n| half(n).map(u32::cast_signed)).collect::<PrimitiveArray<Int32Type>>()),
+            Kind::Bytes => {
+                let bytes: ArrayRef =
+                    Arc::new(self.each(|n| n.map(|n| self.words.bytes_of(n))).collect::<BinaryArray>());
+                if *kind == DataType::Binary {
+                    return Ok(bytes);
+                }
+                strictly(&bytes, &DataType::Utf8)?
+            }
+        };
+        strictly(&rows, kind)
+    }
+
+    /// Something of each row, by its word's number, if it has one.
+    fn each<T>(&self, of: impl Fn(Option<usize>) -> T) -> impl Iterator<Item = T> {
+        let mut numbers = self.numbers.iter().map(|number| usize::from(*number));
+        let rows = self.levels.as_ref().map_or(self.numbers.len(), Vec::len);
+        let has_value = |row| self.levels.as_ref().is_none_or(|levels| levels.get(row) == Some(&1));
+        (0..rows).map(move |row| of(if has_value(row) { numbers.next() } else { None }))
+    }
+
+    /// The numbers of the rows' values; none if there would be too many words.
+    fn add(&mut self, rows: &dyn Array) -> Option<()> {
+        match rows.data_type() {
+            DataType::Float64 => self.add_bits::<Float64Type>(rows, f64::to_bits),
+            DataType::Float32 => self.add_bits::<Float32Type>(rows, |x| x.to_bits().into()),
+            DataType::Int32 => self.add_bits::<Int32Type>(rows, |x| x.cast_unsigned().into()),
+            DataType::Date32 => self.add_bits::<Date32Type>(rows, |x| x.cast_unsigned().into()),
+            DataType::Utf8 => self.add_bytes(rows.as_string_opt::<i32>()?.iter().flatten().map(str::as_bytes)),
+            DataType::Binary => self.add_bytes(rows.as_binary_opt::<i32>()?.iter().flatten()),
+            DataType::Dictionary(..) => self.add_numbered(rows),
+            _ => None,
         }
     }
-    bytes
-}
 
-fn varint(bytes: &mut Vec<u8>, mut number: usize) {
-    while let low @ 0x80.. = number {
-        bytes.push(u8::try_from(low & 0x7f).unwrap_or_default() | 0x80);
-        number >>= 7;
+    fn add_bits<T: ArrowPrimitiveType>(&mut self, rows: &dyn Array, bits: impl Fn(T::Native) -> u64) -> Option<()> {
+        let rows = rows.as_primitive_opt::<T>()?;
+        let Self { words, numbers, .. } = self;
+        numbers.reserve(rows.len());
+        if rows.null_count() > 0 {
+            return rows.iter().flatten().try_for_each(|value| {
+                numbers.push(words.number_of_bits(bits(value))?);
+                Some(())
+            });
+        }
+        rows.values().iter().try_for_each(|value| {
+            numbers.push(words.number_of_bits(bits(*value))?);
+            Some(())
+        })
     }
-    bytes.push(u8::try_from(number).unwrap_or_default());
+
+    fn add_bytes<'r>(&mut self, values: impl Iterator<Item = &'r [u8]>) -> Option<()> {
+        for value in values {
+            let number = self.words.number_of_bytes(value)?;
+            self.numbers.push(number);
+        }
+        Some(())
+    }
+
+    /// Rows that have numbers already, though perhaps others.
+    fn add_numbered(&mut self, rows: &dyn Array) -> Option<()> {
+        let rows = rows.as_dictionary_opt::<UInt8Type>()?;
+        let words = rows.values().as_string_opt::<i32>()?;
+        let numbers = words.iter().map(|word| self.words.number_of_bytes(word?.as_bytes()));
+        let numbers = numbers.collect::<Option<Vec<_>>>()?;
+        self.numbers.reserve(rows.len());
+        for number in rows.keys().iter().flatten() {
+            self.numbers.push(*numbers.get(usize::from(number))?);
+        }
+        Some(())
+    }
 }
 
-fn length(length: usize) -> Result<u32> {
-    u32::try_from(length).map_err(|_| ParquetError::General("a page holds more than a page may".into()))
-}
-
-fn signed(number: u64) -> Result<i64> {
-    i64::try_from(number).map_err(|_| ParquetError::General("a chunk is larger than a chunk may be".into()))
+/// Nothing becomes a null that was none.
+fn strictly(rows: &ArrayRef, kind: &DataType) -> Result<ArrayRef, ArrowError> {
+    cast_with_options(rows, kind, &CastOptions { safe: false, ..CastOptions::default() })
 }
 
 #[cfg(test)]
@@ -232,17 +187,30 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::{
-        array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt8Array},
-        datatypes::{DataType, Field, Schema},
+        array::{
+            Date32Array, DictionaryArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+            UInt8Array,
+        },
+        datatypes::{Field, Schema},
     };
+    use bytes::Bytes;
     use parquet::{
-        arrow::{ArrowSchemaConverter, ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
-        file::{properties::WriterProperties, reader::FileReader, serialized_reader::SerializedFileReader},
+        arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
+        basic::{Encoding, ZstdLevel},
+        file::{
+            metadata::{ColumnChunkMetaData, ParquetMetaData},
+            properties::WriterProperties,
+            reader::FileReader,
+            serialized_reader::SerializedFileReader,
+            statistics::Statistics,
+        },
     };
     use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::lake::growing::Growing;
+    use crate::lake::{growing::Growing, layout::ROW_GROUP_ROWS_MAX, pages::PAGE_ROWS};
 
     fn rows(numbers: &[u8], words: &[String]) -> RecordBatch {
         let text = DictionaryArray::try_new(
@@ -310,22 +278,105 @@ mod tests {
     }
 
     #[test]
-    fn other_words_than_before_are_an_error_and_never_other_rows() {
-        let column = |count: usize| rows(&[0], &words(count)).column(1).clone();
-        let schema = ArrowSchemaConverter::new().convert(&rows(&[0], &words(2)).schema()).unwrap();
-        let mut coded = Coded::new(schema.column(1));
-        coded.write(&column(2)).unwrap();
-        assert!(coded.write(&column(3)).is_err());
-        coded.write(&column(2)).unwrap();
-    }
-
-    #[test]
     fn a_column_alike_in_all_rows_takes_hardly_a_byte_a_page() {
         let files = [1, 40 * PAGE_ROWS].map(|length| ours(&[rows(&vec![0; length], &words(1))]));
         let [short, long] =
             files.map(|file| SerializedFileReader::new(file).unwrap().metadata().row_group(0).column(1).clone());
         assert!(long.compressed_size() - short.compressed_size() < 39 * 40, "{long:?}");
     }
+
+    /// A file of one column that may be null, and what a reader finds in it.
+    fn read_back(batches: &[ArrayRef], properties: WriterProperties) -> (ParquetMetaData, ArrayRef) {
+        let kind = batches[0].data_type().clone();
+        let schema = Arc::new(Schema::new(vec![Field::new("value", kind, true)]));
+        let mut file = Growing::new(&schema, &Arc::new(properties)).unwrap();
+        for batch in batches {
+            file.write(&RecordBatch::try_new(schema.clone(), vec![batch.clone()]).unwrap()).unwrap();
+        }
+        let file = Bytes::from(file.finish().unwrap());
+        let metadata = SerializedFileReader::new(file.clone()).unwrap().metadata().clone();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+        let columns: Vec<_> = reader.map(|batch| batch.unwrap().column(0).clone()).collect();
+        (metadata, concat(&columns))
+    }
+
+    fn concat(columns: &[ArrayRef]) -> ArrayRef {
+        arrow::compute::concat(&columns.iter().map(|column| &**column).collect::<Vec<_>>()).unwrap()
+    }
+
+    fn is_coded(metadata: &ParquetMetaData) -> bool {
+        metadata.row_group(0).column(0).encodings().any(|encoding| encoding == Encoding::RLE_DICTIONARY)
+    }
+
+    fn doubles(values: impl Iterator<Item = f64>) -> ArrayRef {
+        Arc::new(Float64Array::from_iter_values(values))
+    }
+
+    #[test]
+    fn floats_that_come_again_are_written_by_their_numbers_and_others_as_they_are() {
+        let row = |row: i32| f64::from(row);
+        let few = doubles((0..50_000).map(|n| row(n % 4_000)));
+        let many = doubles((0..50_000).map(row));
+        let not_at_first = [doubles((0..50_000).map(|n| row(n % 4_000))), doubles((0..5_000).map(|n| row(-n)))];
+        let with_nan = doubles([1.0, f64::NAN, 1.0].into_iter());
+        for (batches, coded) in
+            [(vec![few], true), (vec![many], false), (not_at_first.to_vec(), false), (vec![with_nan], false)]
+        {
+            let plain = WriterProperties::builder().set_dictionary_enabled(false).build();
+            let (metadata, read) = read_back(&batches, plain);
+            let expected = concat(&batches);
+            assert_eq!(is_coded(&metadata), coded);
+            let bits = |column: &ArrayRef| -> Vec<u64> {
+                column.as_primitive::<Float64Type>().values().iter().map(|x| x.to_bits()).collect()
+            };
+            assert!(bits(&read) == bits(&expected));
+        }
+    }
+
+    #[test]
+    fn a_column_of_too_many_words_is_not_tried_again_in_the_next_row_group() {
+        let many = doubles((0..i32::try_from(ROW_GROUP_ROWS_MAX + 10).unwrap()).map(f64::from));
+        let (metadata, read) =
+            read_back(std::slice::from_ref(&many), WriterProperties::builder().set_dictionary_enabled(false).build());
+        assert_eq!(metadata.num_row_groups(), 2);
+        assert!(metadata.row_groups().iter().all(|group| group.column(0).dictionary_page_offset().is_none()));
+        assert!(read.to_data() == many.to_data());
+    }
+
+    #[test]
+    fn the_extent_of_a_page_and_of_a_column_holds_zeros_of_either_sign() {
+        let zeros: ArrayRef = Arc::new(Float32Array::from(vec![Some(0.0), None, Some(-0.0), Some(0.0)]));
+        let (metadata, _) = read_back(&[zeros], WriterProperties::new());
+        let statistics = metadata.row_group(0).column(0).statistics().unwrap();
+        let bits = [statistics.min_bytes_opt(), statistics.max_bytes_opt()].map(|bytes| bytes.unwrap().to_vec());
+        assert_eq!(bits, [(-0.0_f32).to_le_bytes().to_vec(), 0.0_f32.to_le_bytes().to_vec()]);
+        assert_eq!(statistics.null_count_opt(), Some(1));
+    }
+
+    #[test]
+    fn pages_are_compressed_where_that_makes_them_shorter() {
+        let mut dice = ChaCha8Rng::seed_from_u64(1);
+        let thrown: Vec<u8> = (0..20_000).map(|_| dice.random()).collect();
+        let even = doubles(thrown.iter().map(|number| f64::from(*number)));
+        let uneven = doubles(thrown.iter().map(|number| f64::from(if *number < 250 { *number % 2 } else { *number })));
+        let clumped = doubles((0..20_000).map(|n| f64::from(n / 7 % 5)));
+        let [zstd, snappy] = [Compression::ZSTD(ZstdLevel::default()), Compression::SNAPPY];
+        for (column, asked, codec) in [
+            (&uneven, zstd, zstd),
+            (&even, zstd, Compression::UNCOMPRESSED),
+            (&clumped, snappy, snappy),
+            (&even, snappy, Compression::UNCOMPRESSED),
+            (&clumped, Compression::UNCOMPRESSED, Compression::UNCOMPRESSED),
+        ] {
+            let properties = WriterProperties::builder().set_compression(asked).build();
+            let (metadata, read) = read_back(std::slice::from_ref(column), properties);
+            assert_eq!(metadata.row_group(0).column(0).compression(), codec);
+            assert!(read.to_data() == column.to_data());
+        }
+    }
+
+    /// A column of some kind, by numbers and what they are as texts.
+    type Make = fn(&[Option<i32>], &dyn Fn(&Option<i32>) -> Option<String>) -> ArrayRef;
 
     proptest! {
         #[test]
@@ -336,6 +387,37 @@ mod tests {
             let batches: Vec<_> = parts.iter().map(|part| rows(part, &words)).collect();
             let expected: Vec<_> = parts.concat().iter().map(|number| words[usize::from(*number)].clone()).collect();
             prop_assert_eq!(texts(&ours(&batches)), expected);
+        }
+
+        #[test]
+        fn whatever_kind_a_column_is_its_rows_come_back_with_their_nulls(
+            parts in prop::collection::vec(prop::collection::vec(prop::option::weighted(0.8, -3_i32..300), 1..200), 1..5),
+            run in 1_usize..70,
+            zstd in any::<bool>(),
+        ) {
+            // Runs of one value, of whatever length.
+            let parts: Vec<Vec<Option<i32>>> = parts
+                .iter()
+                .map(|part| part.iter().flat_map(|value| std::iter::repeat_n(*value, if value.is_some_and(|v| v < 30) { run } else { 1 })).collect())
+                .collect();
+            let text = |value: &Option<i32>| value.map(|value| format!("w{value}"));
+            let kinds: [Make; 6] = [
+                |part, _| Arc::new(part.iter().map(|value| value.map(|v| f64::from(v) / 7.0)).collect::<Float64Array>()),
+                |part, _| Arc::new(part.iter().map(|value| value.map(|v| f32::from(i16::try_from(v).unwrap()) / 7.0)).collect::<Float32Array>()),
+                |part, _| Arc::new(part.iter().copied().collect::<Int32Array>()),
+                |part, _| Arc::new(part.iter().copied().collect::<Date32Array>()),
+                |part, text| Arc::new(part.iter().map(text).collect::<StringArray>()),
+                |part, text| Arc::new(part.iter().map(|v| text(v).map(String::into_bytes)).collect::<BinaryArray>()),
+            ];
+            let mut properties = WriterProperties::builder();
+            if zstd {
+                properties = properties.set_compression(Compression::ZSTD(ZstdLevel::default()));
+            }
+            for make in kinds {
+                let batches: Vec<ArrayRef> = parts.iter().map(|part| make(part, &text)).collect();
+                let (_, read) = read_back(&batches, properties.clone().build());
+                prop_assert_eq!(&read, &concat(&batches));
+            }
         }
     }
 }

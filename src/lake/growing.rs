@@ -1,7 +1,7 @@
 //! A Parquet file that grows in memory, row group after row group.
 //!
-//! Owns: which of its columns parquet's writer encodes, and which are [`super::coded`]; when a row group is full. Does not
-//! own: the columns themselves ([`super::layout`]).
+//! Owns: which of its columns parquet's writer encodes, and which are [`super::coded`], as long as they have few words; when
+//! a row group is full. Does not own: the columns themselves ([`super::layout`]).
 
 use std::sync::Arc;
 
@@ -14,11 +14,17 @@ use parquet::{
         ArrowSchemaConverter,
         arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves},
     },
+    basic::Compression,
     errors::Result,
     file::{properties::WriterPropertiesPtr, writer::SerializedFileWriter},
+    schema::types::{ColumnDescPtr, ColumnPath},
 };
 
-use super::{coded::Coded, layout::ROW_GROUP_ROWS_MAX};
+use super::{
+    coded::{Coded, Taken},
+    layout::{ROW_GROUP_ROWS_MAX, is_steady},
+    numbers::Numbers,
+};
 
 pub(super) struct Growing {
     file: SerializedFileWriter<Vec<u8>>,
@@ -27,12 +33,16 @@ pub(super) struct Growing {
     /// The row group that grows, and the rows that it has.
     columns: Vec<Column>,
     rows: usize,
+    /// Which columns had too many words to be written by their numbers; those of the next row group are not tried.
+    wordy: Vec<bool>,
 }
 
 /// A column of the schema: one writer for each of its leaves, or the numbers of its words.
 enum Column {
     Encoded(Vec<ArrowColumnWriter>),
-    Coded(Coded),
+    /// With the writer that takes over if there are too many words.
+    Coded(Box<(Coded, ArrowColumnWriter)>),
+    Numbers(Box<Numbers>),
 }
 
 impl Growing {
@@ -40,7 +50,8 @@ impl Growing {
         let parquet = ArrowSchemaConverter::new().convert(schema)?;
         let file = SerializedFileWriter::new(vec![], parquet.root_schema_ptr(), Arc::clone(properties))?;
         let factory = ArrowRowGroupWriterFactory::new(&file, Arc::clone(schema));
-        Ok(Self { file, factory, schema: Arc::clone(schema), columns: vec![], rows: 0 })
+        let wordy = vec![false; schema.fields().len()];
+        Ok(Self { file, factory, schema: Arc::clone(schema), columns: vec![], rows: 0, wordy })
     }
 
     /// Bytes in memory: what is written, and what the open row group says it takes.
@@ -69,25 +80,38 @@ impl Growing {
 
     fn add(&mut self, rows: &RecordBatch) -> Result<()> {
         if self.columns.is_empty() {
-            self.columns = self.open_row_group(rows)?;
+            self.columns = self.open_row_group()?;
         }
-        for ((column, field), array) in self.columns.iter_mut().zip(self.schema.fields()).zip(rows.columns()) {
-            column.write(field, array)?;
+        let columns = std::mem::take(&mut self.columns);
+        for (((column, wordy), field), array) in
+            columns.into_iter().zip(&mut self.wordy).zip(self.schema.fields()).zip(rows.columns())
+        {
+            let column = column.write(field, array)?;
+            *wordy = !matches!(column, Column::Coded(..));
+            self.columns.push(column);
         }
         self.rows += rows.num_rows();
         Ok(())
     }
 
-    /// The columns of a new row group, for rows like these.
-    fn open_row_group(&self, rows: &RecordBatch) -> Result<Vec<Column>> {
+    /// The columns of a new row group.
+    fn open_row_group(&self) -> Result<Vec<Column>> {
+        let compression = |field: &Field| self.file.properties().compression(&ColumnPath::from(field.name().as_str()));
         let writers = self.factory.create_column_writers(self.file.flushed_row_groups().len())?;
         let mut all = self.file.schema_descr().columns().iter().zip(writers);
-        let fields = self.schema.fields().iter().zip(rows.columns());
-        let column = |(field, array): (&Arc<Field>, &ArrayRef)| {
-            let (leaves, writers): (Vec<_>, Vec<_>) = all.by_ref().take(leaves(field.data_type())).unzip();
-            match leaves.first() {
-                Some(&leaf) if Coded::takes(array) => Column::Coded(Coded::new(leaf.clone())),
-                _ => Column::Encoded(writers),
+        let fields = self.schema.fields().iter().zip(&self.wordy);
+        let column = |(field, wordy): (&Arc<Field>, &bool)| {
+            let mut own = all.by_ref().take(leaves(field.data_type()));
+            match own.next() {
+                Some((leaf, writer)) => match Coded::new(field.data_type(), leaf, compression(field)) {
+                    Some(coded) if !wordy && !is_steady(field) => Column::Coded(Box::new((coded, writer))),
+                    _ => Column::wordy(
+                        field,
+                        (leaf, compression(field)),
+                        [writer].into_iter().chain(own.map(|(_, writer)| writer)).collect(),
+                    ),
+                },
+                None => Column::Encoded(vec![]),
             }
         };
         Ok(fields.map(column).collect())
@@ -106,7 +130,11 @@ impl Growing {
                     }
                 }
                 Column::Coded(coded) => {
-                    let chunk = coded.close()?;
+                    let chunk = coded.0.close()?;
+                    group.append_column(&chunk.bytes, chunk.close)?;
+                }
+                Column::Numbers(numbers) => {
+                    let chunk = numbers.close()?;
                     group.append_column(&chunk.bytes, chunk.close)?;
                 }
             }
@@ -118,20 +146,45 @@ impl Growing {
 }
 
 impl Column {
+    /// For values that are many.
+    fn wordy(
+        field: &Field,
+        (leaf, compression): (&ColumnDescPtr, Compression),
+        writers: Vec<ArrowColumnWriter>,
+    ) -> Self {
+        Numbers::new(field, leaf, compression)
+            .map_or(Self::Encoded(writers), |numbers| Self::Numbers(Box::new(numbers)))
+    }
+
     fn memory(&self) -> usize {
         match self {
             Self::Encoded(writers) => writers.iter().map(ArrowColumnWriter::memory_size).sum(),
-            Self::Coded(coded) => coded.memory(),
+            Self::Coded(coded) => coded.0.memory(),
+            Self::Numbers(numbers) => numbers.memory(),
         }
     }
 
-    fn write(&mut self, field: &Field, array: &ArrayRef) -> Result<()> {
+    fn write(self, field: &Field, array: &ArrayRef) -> Result<Self> {
         match self {
-            Self::Encoded(writers) => {
+            Self::Encoded(mut writers) => {
                 let leaves = compute_leaves(field, array)?;
-                writers.iter_mut().zip(&leaves).try_for_each(|(writer, leaf)| writer.write(leaf))
+                writers.iter_mut().zip(&leaves).try_for_each(|(writer, leaf)| writer.write(leaf))?;
+                Ok(Self::Encoded(writers))
             }
-            Self::Coded(coded) => coded.write(array),
+            Self::Numbers(mut numbers) => {
+                numbers.write(array)?;
+                Ok(Self::Numbers(numbers))
+            }
+            Self::Coded(mut coded) => match coded.0.write(array) {
+                Taken::Yes => Ok(Self::Coded(coded)),
+                Taken::TooMany => {
+                    let (coded, writer) = *coded;
+                    let before = coded.rows(field.data_type())?;
+                    let column = Self::wordy(field, (coded.column(), coded.compression()), vec![writer]);
+                    drop(coded);
+                    column.write(field, &before)?.write(field, array)
+                }
+            },
         }
     }
 }

@@ -20,7 +20,7 @@ use parquet::{
     schema::types::ColumnPath,
 };
 
-use super::{Compression, FileKind, LakeError, LakeSettings, PartitionBy};
+use super::{Compression, FileKind, LakeError, LakeSettings, PartitionBy, numbers::Numbers};
 use crate::record::{Decoded, ModelRef, Record, Reject, Scores};
 
 /// The most rows that a row group holds; a segment's memory while it grows is mostly one row group per file.
@@ -96,7 +96,8 @@ impl Layout {
 
     /// What a file that is being written says it takes, and hardly touches.
     pub(super) fn untouched(&self, kind: FileKind) -> usize {
-        self.schema(kind).fields().iter().filter(|field| is_steady(field)).count() * DELTA_BUFFER
+        self.schema(kind).fields().iter().filter(|field| is_steady(field) && !Numbers::takes(field)).count()
+            * DELTA_BUFFER
     }
 
     pub(super) fn properties(&self, kind: FileKind) -> &WriterPropertiesPtr {
@@ -277,11 +278,9 @@ fn header_item() -> Arc<Field> {
     Arc::new(Field::new("item", DataType::Struct(header_fields()), false))
 }
 
-/// Whether a column is written as the differences from row to row: mostly small ones, and of those below none at all, for
-/// which a dictionary would look each row up.
-fn is_steady(field: &Field) -> bool {
-    let integer = matches!(field.data_type(), DataType::Int64 | DataType::Timestamp(..));
-    integer || matches!(field.name().as_str(), "_generation" | "_partition" | ROW)
+/// Whether a column is written as the differences from row to row, which are mostly small.
+pub(super) fn is_steady(field: &Field) -> bool {
+    matches!(field.data_type(), DataType::Int64 | DataType::Timestamp(..)) || field.name() == ROW
 }
 
 /// Without the Arrow schema inside, readers see plain text where we hold dictionaries.

@@ -15,7 +15,9 @@ mod lanes;
 mod layout;
 pub mod ledger;
 pub mod names;
+mod numbers;
 mod origin;
+mod pages;
 mod recast;
 mod rejects;
 mod repair;
@@ -25,6 +27,7 @@ mod rows;
 mod seen;
 mod segment;
 mod store;
+mod words;
 
 pub use claim::{Claim, Counts, FileEntry, FileKind, Fingerprint, Genesis, Kind};
 pub use error::LakeError;
