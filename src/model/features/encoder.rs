@@ -10,7 +10,7 @@ use arrow::{
     datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type, Schema},
 };
 
-use super::{DEVIATIONS_MAX, Feature, FeatureKind, Text, did_you_mean};
+use super::{DEVIATIONS_MAX, Feature, FeatureKind, Text, did_you_mean, text::Counted};
 use crate::model::error::ModelError;
 
 /// Rows that are turned at once, when they are wanted row after row.
@@ -189,13 +189,10 @@ impl Bound {
 
     fn fill_text(&self, text: &Text, array: &ArrayRef, lines: &mut Lines<'_>) -> Result<Option<usize>, ModelError> {
         let DataType::Utf8 = array.data_type() else { return Err(self.feature.unreadable(array.data_type())) };
-        let (mut plain, mut buckets) = (String::new(), vec![0.0; text.buckets]);
+        let mut counted = Counted::default();
         for (row, value) in array.as_string::<i32>().iter().enumerate() {
             let Some(value) = value else { continue };
-            buckets.fill(0.0);
-            text.fill(value, &mut plain, &mut buckets);
-            let filled = buckets.iter().enumerate().filter(|(_, share)| **share > 0.0);
-            filled.for_each(|(bucket, share)| lines.set(bucket, row, *share));
+            text.shares(value, &mut counted, |bucket, share| lines.set(bucket, row, share));
         }
         Ok(None)
     }
@@ -295,7 +292,7 @@ mod tests {
         let x = Int32Array::from(vec![12; 4]);
         let floats = encode(&features, vec![("post", Arc::new(posts)), ("x", Arc::new(x))]).unwrap();
         let mut good = vec![0.0; 4];
-        text.fill("good", &mut String::new(), &mut good);
+        text.shares("good", &mut Counted::default(), |bucket, share| good[bucket] = share);
         good.extend([0.0, 1.0]);
         assert_eq!(
             floats,

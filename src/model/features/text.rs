@@ -32,6 +32,15 @@ pub struct Text {
     pub chars: Option<[usize; 2]>,
 }
 
+/// How often each bucket came up in a text, and which did.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    plain: String,
+    /// All at nought between texts.
+    counts: Vec<f32>,
+    filled: Vec<usize>,
+}
+
 impl Default for Text {
     fn default() -> Self {
         Self { buckets: 1_024, words: 2, chars: None }
@@ -55,21 +64,29 @@ impl Text {
         }
     }
 
-    /// Fills the buckets, which are at nought before, for a text. `plain` is kept between texts for its memory.
-    pub(super) fn fill(&self, text: &str, plain: &mut String, buckets: &mut [f32]) {
+    /// Gives each bucket that a text has n-grams in, once, with its float. `counted` is kept between texts for its memory.
+    pub(super) fn shares(&self, text: &str, counted: &mut Counted, mut give: impl FnMut(usize, f32)) {
+        let Counted { plain, counts, filled } = counted;
+        counts.resize(self.buckets, 0.0);
         make_plain(text, plain);
         let mut total = 0.0;
         let mut count = |hash: Hash| {
-            if let Some(bucket) = buckets.get_mut(hash.bucket(self.buckets)) {
-                *bucket += 1.0;
+            let at = hash.bucket(self.buckets);
+            if let Some(count) = counts.get_mut(at) {
+                if *count == 0.0 {
+                    filled.push(at);
+                }
+                *count += 1.0;
                 total += 1.0;
             }
         };
         self.each_run_of_words(plain, &mut count);
         self.each_run_of_chars(plain, &mut count);
-        if total > 0.0 {
-            for bucket in buckets {
-                *bucket = (*bucket / total).sqrt();
+        // A text fills a few dozen of the many there are.
+        for at in filled.drain(..) {
+            if let Some(count) = counts.get_mut(at) {
+                give(at, (*count / total).sqrt());
+                *count = 0.0;
             }
         }
     }
@@ -109,7 +126,13 @@ fn make_plain(text: &str, plain: &mut String) {
     plain.clear();
     plain.push(' ');
     for word in text.split_whitespace() {
-        plain.extend(word.chars().flat_map(char::to_lowercase));
+        if word.is_ascii() {
+            let start = plain.len();
+            plain.push_str(word);
+            plain[start..].make_ascii_lowercase();
+        } else {
+            plain.extend(word.chars().flat_map(char::to_lowercase));
+        }
         plain.push(' ');
     }
 }
@@ -152,8 +175,9 @@ mod tests {
     use super::*;
 
     fn filled(kind: &Text, text: &str) -> Vec<f32> {
-        let mut buckets = vec![0.0; kind.buckets];
-        kind.fill(text, &mut String::from("left from before"), &mut buckets);
+        let (mut buckets, mut counted) = (vec![0.0; kind.buckets], Counted::default());
+        kind.shares("left from before", &mut counted, |_, _| {});
+        kind.shares(text, &mut counted, |bucket, share| buckets[bucket] = share);
         buckets
     }
 
