@@ -175,7 +175,8 @@ fn run_asked(words: &[String]) -> anyhow::Result<()> {
 fn run_stage(pipeline: Pipeline, stage: Stage, batches: usize) -> anyhow::Result<()> {
     let lake = env::temp_dir().join("alluvium-counts");
     let lake = lake.to_str().context("the temporary folder's name is text")?;
-    let place = Place { broker: "localhost:9092", topic: "counts", lake, short_waits: false, roll_age: None };
+    let place =
+        Place { broker: "localhost:9092", topic: "counts", lake, short_waits: false, roll_age: None, model: None };
     let stages = Stages::of(&settings(&pipeline.file(&place)?)?, pipeline.source());
     let records = stages.records(2 * BATCH_RECORDS);
     let scored = stages.scored(2 * BATCH_RECORDS, BATCH_RECORDS);

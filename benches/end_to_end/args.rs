@@ -8,7 +8,7 @@ use clap::{Parser, ValueEnum};
 use crate::{pipeline::Pipeline, stand::StoreKind};
 
 const EXPERIMENTS: &str = "\
-What to measure, one or more of throughput, growth, partitions, freshness, start and all; see below";
+What to measure, one or more of throughput, growth, partitions, freshness, start, all (of those) and sizing; see below";
 
 const MORE: &str = "\
 Experiments:
@@ -30,6 +30,9 @@ Experiments:
                sent, and `alluvium batch` is run: its whole life, up to its exit, is the figure, so that the first fetch came
                earlier. Once as it is; once with the ledger's hints deleted, so that the claims are listed; and both on a lake
                that has the same records by one claim a partition. Always in a local folder, whatever --store says.
+  sizing       Batch runs that differ from one another in one thing each: the cores that the program may use (by taskset, so
+               on Linux), the partitions, the length of a record (by a text that the pipeline does not read), the hidden
+               layers of the network. No topic is larger than 4 GiB. For irises only, and no part of all.
 
 Examples:
   cargo bench --bench end_to_end
@@ -102,6 +105,7 @@ enum Asked {
     Partitions,
     Freshness,
     Start,
+    Sizing,
     All,
 }
 
@@ -112,10 +116,12 @@ pub enum Experiment {
     Partitions,
     Freshness,
     Start,
+    Sizing,
 }
 
 impl Experiment {
-    const ALL: [Self; 5] = [Self::Throughput, Self::Growth, Self::Partitions, Self::Freshness, Self::Start];
+    const ALL: [Self; 6] =
+        [Self::Throughput, Self::Growth, Self::Partitions, Self::Freshness, Self::Start, Self::Sizing];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -124,6 +130,7 @@ impl Experiment {
             Self::Partitions => "partitions",
             Self::Freshness => "freshness",
             Self::Start => "start",
+            Self::Sizing => "sizing",
         }
     }
 }
@@ -142,7 +149,8 @@ impl Asked {
             Self::Partitions => experiment == Experiment::Partitions,
             Self::Freshness => experiment == Experiment::Freshness,
             Self::Start => experiment == Experiment::Start,
-            Self::All => true,
+            Self::Sizing => experiment == Experiment::Sizing,
+            Self::All => experiment != Experiment::Sizing,
         }
     }
 }

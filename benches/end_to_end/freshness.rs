@@ -17,7 +17,7 @@ use crate::{
     measured::as_command,
     observer::{Ages, Watch},
     report::Outcome,
-    stand::{PROGRAM, Stand, Topic},
+    stand::{PROGRAM, Stand, Topic, Variation},
 };
 
 const ROLL_AGE: &str = "2s";
@@ -28,7 +28,7 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 
 pub async fn measure(args: &Args, stand: &mut Stand) -> anyhow::Result<Outcome> {
     let topic = stand.topic(args.partitions, 0).await?;
-    let job = stand.job_that_rolls(&topic, Some(ROLL_AGE))?;
+    let job = stand.varied_job(&topic, Variation { roll_age: Some(ROLL_AGE), ..Variation::default() })?;
     let stream = job.stream()?;
     let producer = produce(args, stand, &topic)?;
     let from = Mark::at_the_first_record(stand, &topic).await?;

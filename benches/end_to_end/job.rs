@@ -31,6 +31,8 @@ pub struct Job {
     /// Where it would be in a local folder.
     pub local: PathBuf,
     pub s3: Option<Arc<S3Process>>,
+    /// How many the program may use; all if not set.
+    pub cores: Option<usize>,
 }
 
 /// What a run says of itself.
@@ -73,7 +75,12 @@ impl Job {
     }
 
     fn command(&self, mode: &str) -> Vec<OsString> {
-        let mut command: Vec<OsString> = [PROGRAM, mode, "--json", "--log", "warn"].map(Into::into).to_vec();
+        let mut command: Vec<OsString> = vec![];
+        if let Some(cores) = self.cores {
+            let only = format!("0-{}", cores.saturating_sub(1));
+            command.extend(["taskset".into(), "--cpu-list".into(), only.into()]);
+        }
+        command.extend([PROGRAM, mode, "--json", "--log", "warn"].map(Into::into));
         command.push(self.file.clone().into_os_string());
         command
     }

@@ -24,11 +24,14 @@ mod goals;
 mod growth;
 mod job;
 mod measured;
+mod model;
 mod observer;
+mod padded;
 mod partitions;
 mod pipeline;
 mod report;
 mod s3;
+mod sizing;
 mod stand;
 mod start;
 mod throughput;
@@ -65,6 +68,7 @@ async fn measure(experiment: Experiment, args: &Args) -> anyhow::Result<Outcome>
             Experiment::Partitions => partitions::measure(args, &mut stand).await,
             Experiment::Freshness => freshness::measure(args, &mut stand).await,
             Experiment::Start => start::measure(args, &mut stand).await,
+            Experiment::Sizing => sizing::measure(args, &mut stand).await,
         }
     };
     let outcome = tokio::select! {

@@ -28,6 +28,8 @@ pub struct Place<'a> {
     pub short_waits: bool,
     /// Its default if not set.
     pub roll_age: Option<&'a str>,
+    /// The shipped one if not set.
+    pub model: Option<&'a str>,
 }
 
 impl Pipeline {
@@ -68,7 +70,7 @@ impl Pipeline {
         let mut file: Table = self.shipped().parse().context("read the shipped pipeline file")?;
         set(&mut file, "source", "brokers", place.broker)?;
         set(&mut file, "source", "topic", place.topic)?;
-        set(&mut file, "model", "path", self.model())?;
+        set(&mut file, "model", "path", place.model.unwrap_or(self.model()))?;
         set(&mut file, "lake", "url", place.lake)?;
         set(&mut file, "lake", "dataset", self.name())?;
         set(&mut file, "lake", "generation", 0)?;

@@ -77,7 +77,9 @@ impl Report {
         let debug = if program.debug { ", a DEBUG BUILD" } else { "" };
         let processor = machine.processor.as_deref().unwrap_or("unknown");
         println!("{pipeline}, from {broker}, into {store}; {} cores ({processor}){debug}\n", machine.cores);
-        Figure::print_head();
+        if !self.figures.is_empty() {
+            Figure::print_head();
+        }
         self.figures.iter().for_each(Figure::print);
         for (experiment, lines) in &self.lines {
             println!("\n{experiment}");

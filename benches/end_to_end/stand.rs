@@ -17,6 +17,7 @@ use crate::{
     args::{Args, Experiment},
     common::folder,
     job::Job,
+    padded,
     pipeline::{Pipeline, Place},
     s3::S3Process,
 };
@@ -47,6 +48,22 @@ pub struct Topic {
     pub partitions: i32,
     pub records: u64,
     pub value_bytes: u64,
+}
+
+impl Topic {
+    /// Of a value.
+    pub fn mean_bytes(&self) -> u64 {
+        self.value_bytes.checked_div(self.records).unwrap_or_default()
+    }
+}
+
+/// How a job differs from the shipped pipeline.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Variation<'a> {
+    pub roll_age: Option<&'a str>,
+    pub model: Option<&'a str>,
+    /// How many of the machine's the program may use.
+    pub cores: Option<usize>,
 }
 
 pub struct Stand {
@@ -90,20 +107,31 @@ impl Stand {
 
     /// A new topic with so many records in it.
     pub async fn topic(&mut self, partitions: i32, records: u64) -> anyhow::Result<Topic> {
-        let name = format!("alluvium-bench-{}-{}", self.pipeline.name(), Uuid::new_v4().simple());
-        self.topics.push(name.clone());
-        self.broker.create_topic(&name, partitions, 1).await?;
+        let name = self.new_topic(partitions).await?;
         let source = self.pipeline.source();
         let value_bytes = send(&self.broker, &name, source, partitions, records, self.compression).await?;
         Ok(Topic { name, partitions, records, value_bytes })
     }
 
-    /// A pipeline file from a topic to a new lake.
-    pub fn job(&mut self, topic: &Topic) -> anyhow::Result<Job> {
-        self.job_that_rolls(topic, None)
+    /// The same, but each record has a text more, of so many bytes, that no pipeline reads.
+    pub async fn padded_topic(&mut self, partitions: i32, records: u64, padding: usize) -> anyhow::Result<Topic> {
+        let name = self.new_topic(partitions).await?;
+        let value_bytes =
+            padded::send(&self.broker, &name, self.pipeline.source(), partitions, records, padding).await?;
+        Ok(Topic { name, partitions, records, value_bytes })
     }
 
-    pub fn job_that_rolls(&mut self, topic: &Topic, roll_age: Option<&str>) -> anyhow::Result<Job> {
+    /// What is made in it goes when the stand does.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A pipeline file from a topic to a new lake.
+    pub fn job(&mut self, topic: &Topic) -> anyhow::Result<Job> {
+        self.varied_job(topic, Variation::default())
+    }
+
+    pub fn varied_job(&mut self, topic: &Topic, variation: Variation<'_>) -> anyhow::Result<Job> {
         self.jobs += 1;
         let name = format!("lake-{}", self.jobs);
         let local = self.folder.path().join(&name);
@@ -116,13 +144,21 @@ impl Stand {
             topic: &topic.name,
             lake: &lake,
             short_waits: self.embedded.is_some(),
-            roll_age,
+            roll_age: variation.roll_age,
+            model: variation.model,
         };
         let text = self.pipeline.file(&place)?;
         let file = self.folder.path().join(format!("{name}.toml"));
         std::fs::write(&file, text)?;
         let dataset = self.pipeline.name();
-        Ok(Job { file, topic: topic.clone(), dataset, name, lake, local, s3: self.s3.clone() })
+        Ok(Job { file, topic: topic.clone(), dataset, name, lake, local, s3: self.s3.clone(), cores: variation.cores })
+    }
+
+    async fn new_topic(&mut self, partitions: i32) -> anyhow::Result<String> {
+        let name = format!("alluvium-bench-{}-{}", self.pipeline.name(), Uuid::new_v4().simple());
+        self.topics.push(name.clone());
+        self.broker.create_topic(&name, partitions, 1).await?;
+        Ok(name)
     }
 
     /// Leaves the broker as it was.

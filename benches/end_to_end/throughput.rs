@@ -42,7 +42,7 @@ impl Round {
 #[derive(Serialize)]
 struct Throughput {
     records: u64,
-    value_bytes: u64,
+    mean_bytes: u64,
     partitions: i32,
     bare: Speed,
     run: Speed,
@@ -65,7 +65,7 @@ impl Throughput {
         let runs: Vec<_> = rounds.iter().map(|round| &round.run).collect();
         Self {
             records: topic.records,
-            value_bytes: topic.value_bytes,
+            mean_bytes: topic.mean_bytes(),
             partitions: topic.partitions,
             bare: Speed::of(topic.records, &bare),
             run: Speed::of(topic.records, &runs),
@@ -82,8 +82,7 @@ impl Throughput {
             goals::CPU.held_against(self.run.cpu_seconds_per_million),
             goals::MEMORY.held_against(self.run.peak_bytes as f64),
         ];
-        let Self { records, value_bytes, partitions, rounds, .. } = &self;
-        let mean_bytes = value_bytes / records;
+        let Self { records, mean_bytes, partitions, rounds, .. } = &self;
         let lines = vec![
             format!(
                 "{} records of {mean_bytes} bytes, {partitions} partitions; medians of {}",
