@@ -2,6 +2,7 @@
 //! partitions, the length of a record or the size of the network.
 
 use alluvium::telemetry::progress::{bytes, count};
+use anyhow::ensure;
 use serde::Serialize;
 
 use crate::{
@@ -10,6 +11,7 @@ use crate::{
     goals::Unit,
     measured::Measured,
     model,
+    pipeline::Pipeline,
     report::Outcome,
     stand::{Stand, Topic, Variation},
 };
@@ -22,6 +24,7 @@ const HIDDEN: [&str; 3] = ["64,64", "128,64", "256,256"];
 const TOPIC_BYTES_MAX: u64 = 4 << 30;
 
 pub async fn measure(args: &Args, stand: &mut Stand) -> anyhow::Result<Outcome> {
+    ensure!(args.pipeline == Pipeline::Iris, "sizing trains its networks on irises: leave --pipeline out");
     let topic = stand.topic(args.partitions, args.records()).await?;
     let mut cases = vec![Case::new("as it is", &topic)];
     for cores in 1..std::thread::available_parallelism()?.get() {

@@ -143,16 +143,15 @@ impl Coded {
         let rows = rows.as_primitive_opt::<T>()?;
         let Self { words, numbers, .. } = self;
         numbers.reserve(rows.len());
-        if rows.null_count() > 0 {
-            return rows.iter().flatten().try_for_each(|value| {
-                numbers.push(words.number_of_bits(bits(value))?);
-                Some(())
-            });
-        }
-        rows.values().iter().try_for_each(|value| {
-            numbers.push(words.number_of_bits(bits(*value))?);
+        let mut add = |value| {
+            numbers.push(words.number_of_bits(bits(value))?);
             Some(())
-        })
+        };
+        if rows.null_count() > 0 {
+            rows.iter().flatten().try_for_each(&mut add)
+        } else {
+            rows.values().iter().copied().try_for_each(&mut add)
+        }
     }
 
     fn add_bytes<'r>(&mut self, values: impl Iterator<Item = &'r [u8]>) -> Option<()> {

@@ -94,12 +94,12 @@ impl Rows<'_> {
 /// Writes the chunk of a column by its words and their numbers.
 pub(super) fn coded(column: ColumnDescPtr, rows: &Rows<'_>, compression: Compression) -> Result<Chunk> {
     let bits = bits(rows.words.len());
-    let pages = rows.pages().map(|page| page.packed(bits)).collect::<Result<Vec<_>>>()?;
-    let first = pages.first().map(Vec::as_slice).unwrap_or_default();
+    let pages = rows.pages().map(|page| Ok((page.packed(bits)?, page))).collect::<Result<Vec<_>>>()?;
+    let first = pages.first().map(|(bytes, _)| bytes.as_slice()).unwrap_or_default();
     let mut chunk = Pages::new(column.physical_type(), compression, first)?;
     chunk.dictionary(rows.words)?;
     let mut all = vec![false; rows.words.len()];
-    for (page, bytes) in rows.pages().zip(pages) {
+    for (bytes, page) in pages {
         let used = page.used();
         all.iter_mut().zip(&used).for_each(|(before, now)| *before |= now);
         let extent = rows.words.extent(&used).bytes();
