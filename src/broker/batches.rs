@@ -55,20 +55,29 @@ pub(super) struct Contents {
 /// The records from `from` on. What can't be read is an error only if nothing stands before it: then it is what the
 /// offset asked for has to wait for.
 pub(super) fn read(batches: &[u8], aborted: Vec<Aborted>, from: i64) -> Result<Contents, Cause> {
-    let mut contents = Contents { end: from, ..Contents::default() };
+    let records = Vec::with_capacity(records_told(batches));
+    let mut contents = Contents { records, begin: None, end: from };
     let mut transactions = Transactions::new(aborted);
     let mut rest = batches;
     while let Some(outcome) = Batch::next(&mut rest) {
-        match outcome.and_then(|batch| contents.take(&batch, &mut transactions, from)) {
-            Ok(()) => {}
-            Err(_) if from < contents.end => return Ok(contents),
-            Err(error) => return Err(undecodable(&error.to_string())),
+        let before = contents.records.len();
+        if let Err(error) = outcome.and_then(|batch| contents.take(&batch, &mut transactions, from)) {
+            if from == contents.end {
+                return Err(undecodable(&error.to_string()));
+            }
+            contents.records.truncate(before);
+            return Ok(contents);
         }
     }
     if rest.len() == batches.len() && !rest.is_empty() {
         return Err(Cause::senseless("not even its first batch is whole"));
     }
     Ok(contents)
+}
+
+/// How many records the batches say that they hold, so that there is room for them at once.
+fn records_told(mut batches: &[u8]) -> usize {
+    std::iter::from_fn(|| Batch::next(&mut batches)).flatten().map(|batch| batch.room()).sum()
 }
 
 impl Contents {
@@ -78,21 +87,19 @@ impl Contents {
         if from < self.end && batch.base_offset < self.end {
             return Err(malformed("two batches with the same offsets"));
         }
-        let mut records = if visible { batch.records().map_err(not_cut_off)? } else { vec![] };
-        let beyond = records.last().map_or(Some(end), |last| last.offset.checked_add(1));
+        let before = self.records.len();
+        if visible {
+            batch.read_into(&mut self.records).map_err(not_cut_off)?;
+        }
+        let read = self.records.get(before..).unwrap_or_default();
+        let beyond = read.last().map_or(Some(end), |last| last.offset.checked_add(1));
         let end = end.max(beyond.ok_or_else(|| malformed("a record whose offset makes no sense"))?);
-        if end <= self.end {
-            return Ok(());
-        }
-        if batch.base_offset < self.end {
-            records.retain(|record| record.offset >= self.end);
-        }
-        self.begin.get_or_insert(batch.base_offset);
-        self.end = end;
-        if self.records.is_empty() {
-            self.records = records;
-        } else {
-            self.records.append(&mut records);
+        // Records ascend: those that were asked for already, or not asked for, stand first.
+        let known = read.partition_point(|record| record.offset < self.end);
+        self.records.drain(before..before + known);
+        if self.end < end {
+            self.begin.get_or_insert(batch.base_offset);
+            self.end = end;
         }
         Ok(())
     }
@@ -195,46 +202,53 @@ impl<'a> Batch<'a> {
         if checked.map(crc32c::crc32c) == told { Ok(()) } else { Err(malformed("a batch whose checksum is wrong")) }
     }
 
-    fn records(&self) -> Result<Vec<Record>, ReadError> {
+    /// Room for its records, by what it says and what its bytes can be; of packed ones there may be more.
+    fn room(&self) -> usize {
+        usize::try_from(self.records).unwrap_or(0).min(self.whole.len() / RECORD_BYTES_MIN)
+    }
+
+    /// After an error, some records may have been added.
+    fn read_into(&self, records: &mut Vec<Record>) -> Result<(), ReadError> {
         self.check()?;
         let packed = self.whole.get(PREFIX_BYTES + HEADER_BYTES..).unwrap_or_default();
         match self.attributes & COMPRESSION {
             // Of what compaction has emptied, not even the frame of a compression is left.
-            _ if packed.is_empty() && self.records <= 0 => Ok(vec![]),
-            PLAIN => self.each(packed),
+            _ if packed.is_empty() && self.records <= 0 => Ok(()),
+            PLAIN => self.each(packed, records),
             // A record is read in small pieces, each of which would be a call into the decompressor.
-            GZIP => self.each(BufReader::with_capacity(UNPACKED_BYTES, GzDecoder::new(packed))),
-            LZ4 => self.each(BufReader::with_capacity(UNPACKED_BYTES, lz4::Decoder::new(packed)?)),
-            ZSTD => self.each(BufReader::with_capacity(UNPACKED_BYTES, zstd::Decoder::with_buffer(packed)?)),
-            _ => self.whole_body(),
+            GZIP => self.each(BufReader::with_capacity(UNPACKED_BYTES, GzDecoder::new(packed)), records),
+            LZ4 => self.each(BufReader::with_capacity(UNPACKED_BYTES, lz4::Decoder::new(packed)?), records),
+            ZSTD => self.each(BufReader::with_capacity(UNPACKED_BYTES, zstd::Decoder::with_buffer(packed)?), records),
+            _ => self.whole_body(records),
         }
     }
 
-    /// The records one after the other into where they are to be, as there may be many, and they are small.
-    fn each(&self, mut unpacked: impl Read) -> Result<Vec<Record>, ReadError> {
-        let count = usize::try_from(self.records.max(0))?;
-        let mut records = Vec::with_capacity(count.min(self.whole.len() / RECORD_BYTES_MIN));
+    /// The records one after the other to where they are to be, as there may be many, and they are small.
+    fn each(&self, mut unpacked: impl Read, records: &mut Vec<Record>) -> Result<(), ReadError> {
         let mut before = None;
-        for _ in 0..count {
+        for _ in 0..self.records {
             records.push(self.record(Laid::read(&mut unpacked)?, &mut before)?);
         }
         let mut more = [0];
         if unpacked.read(&mut more)? > 0 {
             return Err(malformed("a batch with something after its last record"));
         }
-        Ok(records)
+        Ok(())
     }
 
     /// What Java and others pack as snappy, each in its way, and what can't be unpacked.
-    fn whole_body(&self) -> Result<Vec<Record>, ReadError> {
+    fn whole_body(&self, records: &mut Vec<Record>) -> Result<(), ReadError> {
         let mut checked = self.whole.get(CHECKED_AT..).unwrap_or_default();
         let body = RecordBatchBody::read(&mut checked)?;
         if !checked.is_empty() {
             return Err(malformed("a batch with something after its last record"));
         }
-        let ControlBatchOrRecords::Records(laid) = body.records else { return Ok(vec![]) };
+        let ControlBatchOrRecords::Records(laid) = body.records else { return Ok(()) };
         let mut before = None;
-        laid.into_iter().map(|laid| self.record(laid, &mut before)).collect()
+        for laid in laid {
+            records.push(self.record(laid, &mut before)?);
+        }
+        Ok(())
     }
 
     /// A record as we know it; offsets ascend.

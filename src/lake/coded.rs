@@ -20,7 +20,7 @@ use arrow::{
 use parquet::{basic::Compression, errors::Result, schema::types::ColumnDescPtr};
 
 use super::{
-    pages::{self, Chunk, Rows},
+    pages::{self, Chunk, PAGE_ROWS, Rows},
     words::{Kind, Words, lower},
 };
 
@@ -30,10 +30,8 @@ pub(super) struct Coded {
     column: ColumnDescPtr,
     compression: Compression,
     words: Words,
-    /// Of those rows that have a value.
-    numbers: Vec<u16>,
-    /// Which rows have one; nothing if all must.
-    levels: Option<Vec<u8>>,
+    /// All but the last have as many rows as a page has.
+    pages: Vec<Rows>,
 }
 
 /// Whether rows were taken.
@@ -55,8 +53,7 @@ impl Coded {
             DataType::Dictionary(_, words) if **words == DataType::Utf8 => Kind::Bytes,
             _ => return None,
         };
-        let levels = (column.max_def_level() > 0).then(Vec::new);
-        Some(Self { column: column.clone(), compression, words: Words::new(kind), numbers: vec![], levels })
+        Some(Self { column: column.clone(), compression, words: Words::new(kind), pages: vec![] })
     }
 
     pub(super) fn column(&self) -> &ColumnDescPtr {
@@ -68,29 +65,51 @@ impl Coded {
     }
 
     pub(super) fn memory(&self) -> usize {
-        let levels = self.levels.as_ref().map_or(0, Vec::capacity);
-        self.words.memory() + self.numbers.capacity() * size_of::<u16>() + levels
+        let levels = |page: &Rows| page.levels.as_ref().map_or(0, Vec::capacity);
+        let of_page = |page: &Rows| page.numbers.capacity() * size_of::<u16>() + levels(page);
+        self.words.memory() + self.pages.iter().map(of_page).sum::<usize>()
     }
 
     /// Adds rows.
     pub(super) fn write(&mut self, rows: &dyn Array) -> Taken {
-        let before = self.numbers.len();
-        if self.add(rows).is_none() {
-            self.numbers.truncate(before);
-            return Taken::TooMany;
-        }
-        if let Some(levels) = &mut self.levels {
-            match rows.nulls() {
-                Some(nulls) => levels.extend(nulls.iter().map(u8::from)),
-                None => levels.resize(levels.len() + rows.len(), 1),
+        let before = (self.pages.len(), self.pages.last().map_or((0, 0), |page| (page.len(), page.numbers.len())));
+        let mut start = 0;
+        while start < rows.len() {
+            let taken = self.room().min(rows.len() - start);
+            if self.add(&rows.slice(start, taken)).is_none() {
+                self.back_to(before);
+                return Taken::TooMany;
             }
+            start += taken;
         }
         Taken::Yes
     }
 
     pub(super) fn close(self) -> Result<Chunk> {
-        let rows = Rows { words: &self.words, numbers: &self.numbers, levels: self.levels.as_deref() };
-        pages::coded(self.column, &rows, self.compression)
+        pages::coded(self.column, &self.words, self.pages, self.compression)
+    }
+
+    /// How many rows fit into the last page, which is a new one if the one before is full.
+    fn room(&mut self) -> usize {
+        if let Some(page) = self.pages.last().filter(|page| page.len() < PAGE_ROWS) {
+            return PAGE_ROWS - page.len();
+        }
+        // Another page will be filled as the first one was; in a short file there is no other.
+        let rows = if self.pages.is_empty() { 0 } else { PAGE_ROWS };
+        let levels = (self.column.max_def_level() > 0).then(|| Vec::with_capacity(rows));
+        self.pages.push(Rows { numbers: Vec::with_capacity(rows), levels });
+        PAGE_ROWS
+    }
+
+    /// Takes back what was added since there were so many pages, and so many rows and values in the last.
+    fn back_to(&mut self, (pages, (rows, values)): (usize, (usize, usize))) {
+        self.pages.truncate(pages);
+        if let Some(last) = self.pages.last_mut() {
+            last.numbers.truncate(values);
+            if let Some(levels) = &mut last.levels {
+                levels.truncate(rows);
+            }
+        }
     }
 
     /// The rows as they came, for another way to write them.
@@ -118,33 +137,50 @@ impl Coded {
     }
 
     /// Something of each row, by its word's number, if it has one.
-    fn each<T>(&self, of: impl Fn(Option<usize>) -> T) -> impl Iterator<Item = T> {
-        let mut numbers = self.numbers.iter().map(|number| usize::from(*number));
-        let rows = self.levels.as_ref().map_or(self.numbers.len(), Vec::len);
-        let has_value = |row| self.levels.as_ref().is_none_or(|levels| levels.get(row) == Some(&1));
-        (0..rows).map(move |row| of(if has_value(row) { numbers.next() } else { None }))
+    fn each<T>(&self, of: impl Fn(Option<usize>) -> T + Copy) -> impl Iterator<Item = T> {
+        self.pages.iter().flat_map(move |page| {
+            let mut numbers = page.numbers.iter().map(|number| usize::from(*number));
+            let has_value = |row| page.levels.as_ref().is_none_or(|levels| levels.get(row) == Some(&1));
+            (0..page.len()).map(move |row| of(if has_value(row) { numbers.next() } else { None }))
+        })
     }
 
-    /// The numbers of the rows' values; none if there would be too many words.
+    /// Adds rows to the last page; none if there would be too many words.
     fn add(&mut self, rows: &dyn Array) -> Option<()> {
+        let Rows { numbers, levels } = self.pages.last_mut()?;
+        let mut numbered = Numbered { words: &mut self.words, numbers };
         match rows.data_type() {
-            DataType::Float64 => self.add_bits::<Float64Type>(rows, f64::to_bits),
-            DataType::Float32 => self.add_bits::<Float32Type>(rows, |x| x.to_bits().into()),
-            DataType::Int32 => self.add_bits::<Int32Type>(rows, |x| x.cast_unsigned().into()),
-            DataType::Date32 => self.add_bits::<Date32Type>(rows, |x| x.cast_unsigned().into()),
-            DataType::Utf8 => self.add_bytes(rows.as_string_opt::<i32>()?.iter().flatten().map(str::as_bytes)),
-            DataType::Binary => self.add_bytes(rows.as_binary_opt::<i32>()?.iter().flatten()),
-            DataType::Dictionary(..) => self.add_numbered(rows),
+            DataType::Float64 => numbered.add_bits::<Float64Type>(rows, f64::to_bits),
+            DataType::Float32 => numbered.add_bits::<Float32Type>(rows, |x| x.to_bits().into()),
+            DataType::Int32 => numbered.add_bits::<Int32Type>(rows, |x| x.cast_unsigned().into()),
+            DataType::Date32 => numbered.add_bits::<Date32Type>(rows, |x| x.cast_unsigned().into()),
+            DataType::Utf8 => numbered.add_bytes(rows.as_string_opt::<i32>()?.iter().flatten().map(str::as_bytes)),
+            DataType::Binary => numbered.add_bytes(rows.as_binary_opt::<i32>()?.iter().flatten()),
+            DataType::Dictionary(..) => numbered.add_numbered(rows),
             _ => None,
+        }?;
+        if let Some(levels) = levels {
+            match rows.nulls() {
+                Some(nulls) => levels.extend(nulls.iter().map(u8::from)),
+                None => levels.resize(levels.len() + rows.len(), 1),
+            }
         }
+        Some(())
     }
+}
 
+/// The numbers of values, one after the other; none if there would be too many words.
+struct Numbered<'c> {
+    words: &'c mut Words,
+    numbers: &'c mut Vec<u16>,
+}
+
+impl Numbered<'_> {
     fn add_bits<T: ArrowPrimitiveType>(&mut self, rows: &dyn Array, bits: impl Fn(T::Native) -> u64) -> Option<()> {
         let rows = rows.as_primitive_opt::<T>()?;
-        let Self { words, numbers, .. } = self;
-        numbers.reserve(rows.len());
+        self.numbers.reserve(rows.len());
         let mut add = |value| {
-            numbers.push(words.number_of_bits(bits(value))?);
+            self.numbers.push(self.words.number_of_bits(bits(value))?);
             Some(())
         };
         if rows.null_count() > 0 {

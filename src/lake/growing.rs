@@ -12,7 +12,7 @@ use arrow::{
 use parquet::{
     arrow::{
         ArrowSchemaConverter,
-        arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves},
+        arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves},
     },
     basic::Compression,
     errors::Result,
@@ -24,7 +24,11 @@ use super::{
     coded::{Coded, Taken},
     layout::{ROW_GROUP_ROWS_MAX, is_steady},
     numbers::Numbers,
+    pages::Chunk,
 };
+
+/// What a file's end mostly takes less than: what is known of its columns and their pages.
+const FOOTER_BYTES: usize = 128 << 10;
 
 pub(super) struct Growing {
     file: SerializedFileWriter<Vec<u8>>,
@@ -43,6 +47,12 @@ enum Column {
     /// With the writer that takes over if there are too many words.
     Coded(Box<(Coded, ArrowColumnWriter)>),
     Numbers(Box<Numbers>),
+}
+
+/// A column's chunk that only has to be put into the file.
+enum Closed {
+    Theirs(Box<ArrowColumnChunk>),
+    Ours(Box<Chunk>),
 }
 
 impl Growing {
@@ -121,27 +131,31 @@ impl Growing {
         if self.columns.is_empty() {
             return Ok(());
         }
+        let chunks = self.columns.drain(..).map(Column::close).collect::<Result<Vec<_>>>()?;
+        let chunks: Vec<_> = chunks.into_iter().flatten().collect();
+        let bytes = chunks.iter().map(Closed::bytes).sum::<usize>();
+        // Room for it all at once: a file that grows by and by is copied again and again.
+        self.file.inner_mut().reserve(bytes + FOOTER_BYTES);
         let mut group = self.file.next_row_group()?;
-        for column in self.columns.drain(..) {
-            match column {
-                Column::Encoded(writers) => {
-                    for writer in writers {
-                        writer.close()?.append_to_row_group(&mut group)?;
-                    }
-                }
-                Column::Coded(coded) => {
-                    let chunk = coded.0.close()?;
-                    group.append_column(&chunk.bytes, chunk.close)?;
-                }
-                Column::Numbers(numbers) => {
-                    let chunk = numbers.close()?;
-                    group.append_column(&chunk.bytes, chunk.close)?;
-                }
+        for chunk in chunks {
+            match chunk {
+                Closed::Theirs(chunk) => chunk.append_to_row_group(&mut group)?,
+                Closed::Ours(chunk) => group.append_column(&chunk.bytes, chunk.close)?,
             }
         }
         group.close()?;
         self.rows = 0;
         Ok(())
+    }
+}
+
+impl Closed {
+    fn bytes(&self) -> usize {
+        let close = match self {
+            Self::Theirs(chunk) => chunk.close(),
+            Self::Ours(chunk) => &chunk.close,
+        };
+        usize::try_from(close.bytes_written).unwrap_or_default()
     }
 }
 
@@ -161,6 +175,17 @@ impl Column {
             Self::Encoded(writers) => writers.iter().map(ArrowColumnWriter::memory_size).sum(),
             Self::Coded(coded) => coded.0.memory(),
             Self::Numbers(numbers) => numbers.memory(),
+        }
+    }
+
+    fn close(self) -> Result<Vec<Closed>> {
+        let ours = |chunk: Result<Chunk>| Ok(vec![Closed::Ours(Box::new(chunk?))]);
+        match self {
+            Self::Encoded(writers) => {
+                writers.into_iter().map(|writer| Ok(Closed::Theirs(Box::new(writer.close()?)))).collect()
+            }
+            Self::Coded(coded) => ours(coded.0.close()),
+            Self::Numbers(numbers) => ours(numbers.close()),
         }
     }
 

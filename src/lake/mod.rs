@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 pub mod audit;
+mod blocks;
 mod claim;
 mod coded;
 mod error;

@@ -13,13 +13,17 @@ use parquet::{
     errors::{ParquetError, Result},
     file::{
         metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder},
+        reader::Length,
         statistics::Statistics,
         writer::{SerializedPageWriter, TrackedWrite},
     },
     schema::types::ColumnDescPtr,
 };
 
-use super::words::Words;
+use super::{
+    blocks::{Blocks, Closed},
+    words::Words,
+};
 
 /// As many as parquet's own writer puts into a page: the first multiple of what it looks at at once, from 20,000 on.
 pub(super) const PAGE_ROWS: usize = 20 << 10;
@@ -32,57 +36,45 @@ const COMPRESSED_MAX: f64 = 0.9;
 
 /// A chunk that is written, and what the file must know of it.
 pub(super) struct Chunk {
-    pub(super) bytes: Bytes,
+    pub(super) bytes: Closed,
     pub(super) close: ColumnCloseResult,
 }
 
-/// The rows of a chunk: for each value that is not null the number of its word, and which rows have one.
-pub(super) struct Rows<'r> {
-    pub(super) words: &'r Words,
-    pub(super) numbers: &'r [u16],
+/// The rows of a page: for each value that is not null the number of its word, and which rows have one.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub(super) numbers: Vec<u16>,
     /// One for a value, zero for none; nothing where the column can't be null.
-    pub(super) levels: Option<&'r [u8]>,
+    pub(super) levels: Option<Vec<u8>>,
 }
 
-impl Rows<'_> {
-    fn len(&self) -> usize {
-        self.levels.map_or(self.numbers.len(), <[u8]>::len)
+impl Rows {
+    pub(super) fn len(&self) -> usize {
+        self.levels.as_ref().map_or(self.numbers.len(), Vec::len)
     }
 
     fn nulls(&self) -> usize {
         self.len() - self.numbers.len()
     }
 
-    /// Page after page.
-    fn pages(&self) -> impl Iterator<Item = Rows<'_>> {
-        let mut numbers = self.numbers;
-        (0..self.len()).step_by(PAGE_ROWS).map(move |start| {
-            let end = (start + PAGE_ROWS).min(self.len());
-            let levels = self.levels.and_then(|levels| levels.get(start..end));
-            let values = levels.map_or(end - start, |levels| levels.iter().map(|level| usize::from(*level)).sum());
-            let page;
-            (page, numbers) = numbers.split_at(values.min(numbers.len()));
-            Rows { words: self.words, numbers: page, levels }
-        })
-    }
-
     /// The page as it is before it is compressed: levels, then numbers.
     fn packed(&self, bits: u8) -> Result<Vec<u8>> {
         let mut page = vec![];
-        if let Some(levels) = self.levels {
+        if let Some(levels) = &self.levels {
             let mut packed = vec![];
             hybrid(&mut packed, levels, 1);
             page.extend(length(packed.len())?.to_le_bytes());
             page.append(&mut packed);
         }
         page.push(bits);
-        hybrid(&mut page, self.numbers, bits);
+        hybrid(&mut page, &self.numbers, bits);
         Ok(page)
     }
 
-    fn used(&self) -> Vec<bool> {
-        let mut used = vec![false; self.words.len()];
-        for number in self.numbers {
+    /// Which of so many words come up.
+    fn used(&self, words: usize) -> Vec<bool> {
+        let mut used = vec![false; words];
+        for number in &self.numbers {
             if let Some(used) = used.get_mut(usize::from(*number)) {
                 *used = true;
             }
@@ -91,25 +83,33 @@ impl Rows<'_> {
     }
 }
 
-/// Writes the chunk of a column by its words and their numbers.
-pub(super) fn coded(column: ColumnDescPtr, rows: &Rows<'_>, compression: Compression) -> Result<Chunk> {
-    let bits = bits(rows.words.len());
-    let pages = rows.pages().map(|page| Ok((page.packed(bits)?, page))).collect::<Result<Vec<_>>>()?;
-    let first = pages.first().map(|(bytes, _)| bytes.as_slice()).unwrap_or_default();
+/// Writes the chunk of a column by its words and their numbers, page after page.
+pub(super) fn coded(column: ColumnDescPtr, words: &Words, pages: Vec<Rows>, compression: Compression) -> Result<Chunk> {
+    let bits = bits(words.len());
+    let rows = pages.iter().map(Rows::len).sum();
+    let nulls = pages.iter().map(Rows::nulls).sum::<usize>();
+    let packed = |page: Rows| -> Result<(Vec<u8>, Rows)> { Ok((page.packed(bits)?, page)) };
+    let mut packed = pages.into_iter().map(packed).peekable();
+    let first = match packed.peek() {
+        Some(Ok((bytes, _))) => bytes.as_slice(),
+        // An error comes again below.
+        Some(Err(_)) | None => &[],
+    };
     let mut chunk = Pages::new(column.physical_type(), compression, first)?;
-    chunk.dictionary(rows.words)?;
-    let mut all = vec![false; rows.words.len()];
-    for (bytes, page) in pages {
-        let used = page.used();
+    chunk.dictionary(words)?;
+    let mut all = vec![false; words.len()];
+    for page in packed {
+        let (bytes, page) = page?;
+        let used = page.used(words.len());
         all.iter_mut().zip(&used).for_each(|(before, now)| *before |= now);
-        let extent = rows.words.extent(&used).bytes();
+        let extent = words.extent(&used).bytes();
         chunk.data(
             DataPage { rows: page.len(), nulls: page.nulls(), encoding: Encoding::RLE_DICTIONARY, extent },
             bytes,
         )?;
     }
-    let statistics = rows.words.extent(&all).statistics(rows.nulls() as u64);
-    chunk.close(column, rows.len(), statistics)
+    let statistics = words.extent(&all).statistics(nulls as u64);
+    chunk.close(column, rows, statistics)
 }
 
 /// What there is to say of a page of data.
@@ -170,7 +170,7 @@ impl Codec {
 /// The pages of a chunk as they are written.
 pub(super) struct Pages {
     codec: Codec,
-    sink: TrackedWrite<Vec<u8>>,
+    sink: TrackedWrite<Blocks>,
     uncompressed: usize,
     dictionary: bool,
     data_from: Option<u64>,
@@ -183,12 +183,12 @@ impl Pages {
     pub(super) fn new(kind: Type, compression: Compression, first: &[u8]) -> Result<Self> {
         let codec = Codec::worth(compression, first)?;
         let (offsets, extents) = (OffsetIndexBuilder::new(), ColumnIndexBuilder::new(kind));
-        let sink = TrackedWrite::new(vec![]);
+        let sink = TrackedWrite::new(Blocks::default());
         Ok(Self { codec, sink, uncompressed: 0, dictionary: false, data_from: None, offsets, extents })
     }
 
     pub(super) fn memory(&self) -> usize {
-        self.sink.inner().capacity()
+        self.sink.inner().memory()
     }
 
     fn dictionary(&mut self, words: &Words) -> Result<()> {
@@ -235,28 +235,28 @@ impl Pages {
     }
 
     pub(super) fn close(self, column: ColumnDescPtr, rows: usize, statistics: Statistics) -> Result<Chunk> {
-        let bytes = self.sink.into_inner()?;
+        let bytes = self.sink.into_inner()?.close();
         let mut encodings = vec![Encoding::PLAIN, Encoding::RLE];
         encodings.extend(self.dictionary.then_some(Encoding::RLE_DICTIONARY));
         let metadata = ColumnChunkMetaData::builder(column)
             .set_encodings(encodings)
             .set_compression(self.codec.compression())
             .set_num_values(signed(rows as u64)?)
-            .set_total_compressed_size(signed(bytes.len() as u64)?)
+            .set_total_compressed_size(signed(bytes.len())?)
             .set_total_uncompressed_size(signed(self.uncompressed as u64)?)
             .set_dictionary_page_offset(self.dictionary.then_some(0))
             .set_data_page_offset(signed(self.data_from.unwrap_or_default())?)
             .set_statistics(statistics)
             .build()?;
         let close = ColumnCloseResult {
-            bytes_written: bytes.len() as u64,
+            bytes_written: bytes.len(),
             rows_written: rows as u64,
             metadata,
             bloom_filter: None,
             column_index: if self.extents.valid() { Some(self.extents.build()?) } else { None },
             offset_index: Some(self.offsets.build()),
         };
-        Ok(Chunk { bytes: bytes.into(), close })
+        Ok(Chunk { bytes, close })
     }
 }
 
