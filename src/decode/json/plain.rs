@@ -15,6 +15,9 @@ const DEPTH_MAX: usize = 64;
 const DIGITS_MAX: usize = 19;
 /// Up to here every whole number is an `f64`.
 const EXACT_MAX: u64 = 1 << 53;
+/// A one in each byte of a word, and the highest bit of each.
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+const HIGHEST: u64 = ONES << 7;
 /// The powers of ten that are an `f64`. One of them times or through an exact number is rounded once, and so rightly.
 const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
@@ -186,6 +189,11 @@ impl<'a> Plain<'_, 'a> {
     fn number(&mut self) -> Option<(Written, u64)> {
         let start = self.at;
         let negative = self.take(b'-').is_some();
+        let ahead = self.json.as_bytes().get(self.at..)?.first_chunk();
+        if let Some(short) = ahead.and_then(|word| Short::read(u64::from_le_bytes(*word))) {
+            self.at += short.bytes;
+            return short.value(negative);
+        }
         let zero_first = self.next() == Some(b'0');
         let mut mantissa = 0;
         let whole = self.digits(&mut mantissa);
@@ -261,6 +269,66 @@ impl<'a> Plain<'_, 'a> {
     }
 }
 
+/// A number of a few digits, perhaps with a point among them, which is taken out of one word at once.
+struct Short {
+    bytes: usize,
+    digits: u64,
+    /// How many stand behind the point; zero if there is none.
+    decimals: usize,
+}
+
+impl Short {
+    /// Nothing if the word has no such number, or the number goes on beyond it.
+    #[inline]
+    fn read(word: u64) -> Option<Self> {
+        let values = word ^ ONES * u64::from(b'0');
+        // The highest bit of each byte that is no digit: one that is more than nine with it, or has it.
+        let others = ((values & !HIGHEST) + ONES * 0x76 | values) & HIGHEST;
+        let byte = |at: usize| word.wrapping_shr(8 * u32::try_from(at).unwrap_or_default()).to_le_bytes()[0];
+        let (whole, later) = first(others)?;
+        let (bytes, digits, decimals) = if byte(whole) == b'.' {
+            let (end, _) = first(later)?;
+            let before = below(whole);
+            (end, values & before | values >> 8 & !before & below(end - 1), end - whole - 1)
+        } else {
+            (whole, values & below(whole), 0)
+        };
+        let point = usize::from(bytes > whole);
+        let zero_first = whole > 1 && byte(0) == b'0';
+        if whole == 0 || zero_first || decimals < point || matches!(byte(bytes), b'e' | b'E') {
+            return None;
+        }
+        // Zeros in front, then pairs of digits, of pairs, and of those: each time the left one counts so much more.
+        let digits = digits << 8 * (8 - (bytes - point));
+        let pairs = digits.wrapping_mul(10 << 8 | 1) >> 8 & u64::MAX / 0x101;
+        let fours = pairs.wrapping_mul(100 << 16 | 1) >> 16 & u64::MAX / 0x1_0001;
+        let digits = fours.wrapping_mul(10_000 << 32 | 1) >> 32;
+        Some(Self { bytes, digits, decimals })
+    }
+
+    #[inline]
+    fn value(&self, negative: bool) -> Option<(Written, u64)> {
+        if self.decimals == 0 {
+            return integer(self.digits, negative);
+        }
+        let float = exact(self.digits, -i32::try_from(self.decimals).ok()?)?;
+        Some((Written::Float, if negative { -float } else { float }.to_bits()))
+    }
+}
+
+/// At which byte the first of some marks is, and those after it.
+#[inline]
+fn first(marks: u64) -> Option<(usize, u64)> {
+    let later = marks & marks.checked_sub(1)?;
+    Some((marks.trailing_zeros() as usize / 8, later))
+}
+
+/// The bytes of a word that stand before one of them.
+#[inline]
+fn below(byte: usize) -> u64 {
+    (1 << (8 * byte)) - 1
+}
+
 /// The parser takes `-0` for a float, and so what is beyond an `i64`.
 #[inline]
 fn integer(mantissa: u64, negative: bool) -> Option<(Written, u64)> {
@@ -298,8 +366,6 @@ fn plain_len(bytes: &[u8]) -> usize {
 /// mean nothing.
 #[inline]
 fn special(word: u64) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHEST: u64 = ONES << 7;
     let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
     let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
     (is(b'"') | is(b'\\') | below(word, b' ')) & HIGHEST
@@ -403,10 +469,29 @@ mod tests {
         assert_eq!(plain_len(&[0x80, 0xff, 0x7f, b'!', b'#', b'[', b']', b' ', 0xa2]), 9);
     }
 
+    #[test]
+    fn short_numbers_are_all_taken_wherever_their_point_is() {
+        for (decimals, digits) in
+            (0..=7).flat_map(|decimals| (0..10_000_000_u32).step_by(9_973).map(move |d| (decimals, d)))
+        {
+            let digits = format!("{digits:0width$}", width = decimals + 1);
+            let (whole, fraction) = digits.split_at(digits.len() - decimals);
+            let number = if fraction.is_empty() { whole.into() } else { format!("{whole}.{fraction}") };
+            for end in ["}", ",\"b\":1}", " }"] {
+                let json = format!("{{\"a\":{number}{end}");
+                let [quick, parsed] = both(&["a"], &json);
+                assert!(quick.is_some(), "{json}");
+                assert_eq!(quick, parsed, "{json}");
+            }
+        }
+    }
+
     fn number() -> impl Strategy<Value = String> {
         let written = "-?(0|[1-9][0-9]{0,21})(\\.[0-9]{1,22})?([eE][+-]?[0-9]{1,3})?";
+        let short = "-?[0-9]{0,7}(\\.[0-9]{0,6})?([eE]?|[eE][+-]?[0-9]|[.:-])";
         prop_oneof![
             written,
+            short,
             any::<f64>().prop_map(|x| format!("{x:e}")),
             any::<i64>().prop_map(|x| x.to_string()),
             any::<f32>().prop_map(|x| x.to_string()),
