@@ -18,6 +18,8 @@ const EXACT_MAX: u64 = 1 << 53;
 /// A one in each byte of a word, and the highest bit of each.
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGHEST: u64 = ONES << 7;
+/// More than nine and this together have the highest bit of a byte.
+const BEYOND_NINE: u8 = 0x80 - 10;
 /// The powers of ten that are an `f64`. One of them times or through an exact number is rounded once, and so rightly.
 const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
@@ -281,15 +283,15 @@ impl Short {
     /// Nothing if the word has no such number, or the number goes on beyond it.
     #[inline]
     fn read(word: u64) -> Option<Self> {
-        let values = word ^ ONES * u64::from(b'0');
-        // The highest bit of each byte that is no digit: one that is more than nine with it, or has it.
-        let others = ((values & !HIGHEST) + ONES * 0x76 | values) & HIGHEST;
+        let values = word ^ (ONES * u64::from(b'0'));
+        // The highest bit of each byte that is no digit.
+        let others = (((values & !HIGHEST) + ONES * u64::from(BEYOND_NINE)) | values) & HIGHEST;
         let byte = |at: usize| word.wrapping_shr(8 * u32::try_from(at).unwrap_or_default()).to_le_bytes()[0];
         let (whole, later) = first(others)?;
         let (bytes, digits, decimals) = if byte(whole) == b'.' {
             let (end, _) = first(later)?;
             let before = below(whole);
-            (end, values & before | values >> 8 & !before & below(end - 1), end - whole - 1)
+            (end, (values & before) | ((values >> 8) & !before & below(end - 1)), end - whole - 1)
         } else {
             (whole, values & below(whole), 0)
         };
@@ -299,9 +301,9 @@ impl Short {
             return None;
         }
         // Zeros in front, then pairs of digits, of pairs, and of those: each time the left one counts so much more.
-        let digits = digits << 8 * (8 - (bytes - point));
-        let pairs = digits.wrapping_mul(10 << 8 | 1) >> 8 & u64::MAX / 0x101;
-        let fours = pairs.wrapping_mul(100 << 16 | 1) >> 16 & u64::MAX / 0x1_0001;
+        let digits = digits << (8 * (8 - (bytes - point)));
+        let pairs = (digits.wrapping_mul(10 << 8 | 1) >> 8) & (u64::MAX / 0x101);
+        let fours = (pairs.wrapping_mul(100 << 16 | 1) >> 16) & (u64::MAX / 0x1_0001);
         let digits = fours.wrapping_mul(10_000 << 32 | 1) >> 32;
         Some(Self { bytes, digits, decimals })
     }
