@@ -43,7 +43,7 @@ const CONTROL: i16 = 1 << 5;
 const ABORT: i16 = 0;
 
 /// What the whole batches of an answer hold.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Contents {
     pub(super) records: Vec<Record>,
     /// Where the first batch begins that is not wholly before the offset asked for.
@@ -75,7 +75,7 @@ pub(super) fn read(batches: &[u8], aborted: Vec<Aborted>, from: i64) -> Result<C
     Ok(contents)
 }
 
-/// How many records the batches say that they hold, so that there is room for them at once.
+/// As many records as the batches say that they hold, if their bytes can be so many: then there is room for them at once.
 fn records_told(mut batches: &[u8]) -> usize {
     std::iter::from_fn(|| Batch::next(&mut batches)).flatten().map(|batch| batch.room()).sum()
 }
@@ -94,7 +94,7 @@ impl Contents {
         let read = self.records.get(before..).unwrap_or_default();
         let beyond = read.last().map_or(Some(end), |last| last.offset.checked_add(1));
         let end = end.max(beyond.ok_or_else(|| malformed("a record whose offset makes no sense"))?);
-        // Records ascend: those that were asked for already, or not asked for, stand first.
+        // Records ascend: those before the offset asked for stand first.
         let known = read.partition_point(|record| record.offset < self.end);
         self.records.drain(before..before + known);
         if self.end < end {

@@ -30,9 +30,9 @@ impl Blocks {
         self.len - self.open.len() + self.open.capacity()
     }
 
-    pub(super) fn close(mut self) -> Closed {
+    pub(super) fn close(mut self) -> Written {
         self.full.push(self.open.into());
-        Closed { blocks: self.full, len: self.len }
+        Written { blocks: self.full, len: self.len }
     }
 }
 
@@ -54,20 +54,20 @@ impl Write for Blocks {
     }
 }
 
-/// What was written.
-#[derive(Clone, Debug)]
-pub(super) struct Closed {
+/// All of it, to be read.
+#[derive(Debug)]
+pub(super) struct Written {
     blocks: Vec<Bytes>,
     len: usize,
 }
 
-impl Length for Closed {
+impl Length for Written {
     fn len(&self) -> u64 {
         self.len as u64
     }
 }
 
-impl ChunkReader for Closed {
+impl ChunkReader for Written {
     type T = Reader;
 
     fn get_read(&self, start: u64) -> Result<Reader> {
@@ -141,15 +141,15 @@ mod tests {
             let all = pieces.concat();
             prop_assert!(blocks.memory() >= all.len());
             prop_assert!(blocks.memory() <= 2 * all.len() + BLOCK_BYTES_MIN);
-            let closed = blocks.close();
-            prop_assert_eq!(closed.len(), all.len() as u64);
+            let written = blocks.close();
+            prop_assert_eq!(written.len(), all.len() as u64);
             let start = start.min(all.len());
             let mut read = vec![];
-            closed.get_read(start as u64).unwrap().read_to_end(&mut read).unwrap();
+            written.get_read(start as u64).unwrap().read_to_end(&mut read).unwrap();
             prop_assert!(read == all[start..]);
             let some = (all.len() - start) / 2;
-            prop_assert!(closed.get_bytes(start as u64, some).unwrap() == all[start..start + some]);
-            prop_assert!(closed.get_bytes(start as u64, all.len() - start + 1).is_err());
+            prop_assert!(written.get_bytes(start as u64, some).unwrap() == all[start..start + some]);
+            prop_assert!(written.get_bytes(start as u64, all.len() - start + 1).is_err());
         }
     }
 }

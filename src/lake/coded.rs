@@ -20,7 +20,7 @@ use arrow::{
 use parquet::{basic::Compression, errors::Result, schema::types::ColumnDescPtr};
 
 use super::{
-    pages::{self, Chunk, PAGE_ROWS, Rows},
+    pages::{self, Chunk, PAGE_ROWS, PageRows},
     words::{Kind, Words, lower},
 };
 
@@ -31,7 +31,7 @@ pub(super) struct Coded {
     compression: Compression,
     words: Words,
     /// All but the last have as many rows as a page has.
-    pages: Vec<Rows>,
+    pages: Vec<PageRows>,
 }
 
 /// Whether rows were taken.
@@ -65,8 +65,8 @@ impl Coded {
     }
 
     pub(super) fn memory(&self) -> usize {
-        let levels = |page: &Rows| page.levels.as_ref().map_or(0, Vec::capacity);
-        let of_page = |page: &Rows| page.numbers.capacity() * size_of::<u16>() + levels(page);
+        let levels = |page: &PageRows| page.levels.as_ref().map_or(0, Vec::capacity);
+        let of_page = |page: &PageRows| page.numbers.capacity() * size_of::<u16>() + levels(page);
         self.words.memory() + self.pages.iter().map(of_page).sum::<usize>()
     }
 
@@ -94,10 +94,10 @@ impl Coded {
         if let Some(page) = self.pages.last().filter(|page| page.len() < PAGE_ROWS) {
             return PAGE_ROWS - page.len();
         }
-        // Another page will be filled as the first one was; in a short file there is no other.
-        let rows = if self.pages.is_empty() { 0 } else { PAGE_ROWS };
+        // It will be filled as the one before was; in a short file there is no other.
+        let (rows, values) = self.pages.last().map_or((0, 0), |page| (page.len(), page.numbers.len()));
         let levels = (self.column.max_def_level() > 0).then(|| Vec::with_capacity(rows));
-        self.pages.push(Rows { numbers: Vec::with_capacity(rows), levels });
+        self.pages.push(PageRows { numbers: Vec::with_capacity(values), levels });
         PAGE_ROWS
     }
 
@@ -147,7 +147,7 @@ impl Coded {
 
     /// Adds rows to the last page; none if there would be too many words.
     fn add(&mut self, rows: &dyn Array) -> Option<()> {
-        let Rows { numbers, levels } = self.pages.last_mut()?;
+        let PageRows { numbers, levels } = self.pages.last_mut()?;
         let mut numbered = Numbered { words: &mut self.words, numbers };
         match rows.data_type() {
             DataType::Float64 => numbered.add_bits::<Float64Type>(rows, f64::to_bits),
@@ -178,7 +178,7 @@ struct Numbered<'c> {
 impl Numbered<'_> {
     fn add_bits<T: ArrowPrimitiveType>(&mut self, rows: &dyn Array, bits: impl Fn(T::Native) -> u64) -> Option<()> {
         let rows = rows.as_primitive_opt::<T>()?;
-        self.numbers.reserve(rows.len());
+        self.numbers.reserve(rows.len() - rows.null_count());
         let mut add = |value| {
             self.numbers.push(self.words.number_of_bits(bits(value))?);
             Some(())
@@ -204,7 +204,7 @@ impl Numbered<'_> {
         let words = rows.values().as_string_opt::<i32>()?;
         let numbers = words.iter().map(|word| self.words.number_of_bytes(word?.as_bytes()));
         let numbers = numbers.collect::<Option<Vec<_>>>()?;
-        self.numbers.reserve(rows.len());
+        self.numbers.reserve(rows.len() - rows.null_count());
         for number in rows.keys().iter().flatten() {
             self.numbers.push(*numbers.get(usize::from(number))?);
         }
@@ -376,6 +376,22 @@ mod tests {
         assert_eq!(metadata.num_row_groups(), 2);
         assert!(metadata.row_groups().iter().all(|group| group.column(0).dictionary_page_offset().is_none()));
         assert!(read.to_data() == many.to_data());
+    }
+
+    #[test]
+    fn rows_of_too_many_words_are_taken_back_beyond_the_page_that_they_began_in() {
+        let few = |row: usize| (!row.is_multiple_of(7)).then(|| format!("w{}", row % 5));
+        let many = |row: usize| (!row.is_multiple_of(3)).then(|| format!("word {row}"));
+        let before: StringArray = (0..PAGE_ROWS + 500).map(few).collect();
+        let beyond: StringArray = (0..PAGE_ROWS).map(few).chain((0..2 * PAGE_ROWS).map(many)).collect();
+        let after: StringArray = (0..10).map(few).collect();
+        let batches = [before, beyond, after].map(|batch| Arc::new(batch) as ArrayRef);
+        let (metadata, read) = read_back(&batches, WriterProperties::builder().set_dictionary_enabled(false).build());
+        assert!(!is_coded(&metadata));
+        assert!(read.to_data() == concat(&batches).to_data());
+        let (metadata, read) = read_back(&batches[..1], WriterProperties::new());
+        assert!(is_coded(&metadata));
+        assert!(read.to_data() == batches[0].to_data());
     }
 
     #[test]

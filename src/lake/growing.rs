@@ -24,11 +24,13 @@ use super::{
     coded::{Coded, Taken},
     layout::{ROW_GROUP_ROWS_MAX, is_steady},
     numbers::Numbers,
-    pages::Chunk,
+    pages::{Chunk, PAGE_ROWS},
 };
 
-/// What a file's end mostly takes less than: what is known of its columns and their pages.
-const FOOTER_BYTES: usize = 128 << 10;
+/// A file's end mostly takes less: what is told of the file, of each chunk and of each of its pages.
+const FILE_TOLD_BYTES: usize = 8 << 10;
+const CHUNK_TOLD_BYTES: usize = 512;
+const PAGE_TOLD_BYTES: usize = 192;
 
 pub(super) struct Growing {
     file: SerializedFileWriter<Vec<u8>>,
@@ -134,8 +136,10 @@ impl Growing {
         let chunks = self.columns.drain(..).map(Column::close).collect::<Result<Vec<_>>>()?;
         let chunks: Vec<_> = chunks.into_iter().flatten().collect();
         let bytes = chunks.iter().map(Closed::bytes).sum::<usize>();
-        // Room for it all at once: a file that grows by and by is copied again and again.
-        self.file.inner_mut().reserve(bytes + FOOTER_BYTES);
+        // Room for all of it at once: a file that grows by and by is copied again and again.
+        let told =
+            FILE_TOLD_BYTES + chunks.len() * (CHUNK_TOLD_BYTES + self.rows.div_ceil(PAGE_ROWS) * PAGE_TOLD_BYTES);
+        self.file.inner_mut().reserve(bytes + told);
         let mut group = self.file.next_row_group()?;
         for chunk in chunks {
             match chunk {

@@ -21,7 +21,7 @@ use parquet::{
 };
 
 use super::{
-    blocks::{Blocks, Closed},
+    blocks::{Blocks, Written},
     words::Words,
 };
 
@@ -36,19 +36,19 @@ const COMPRESSED_MAX: f64 = 0.9;
 
 /// A chunk that is written, and what the file must know of it.
 pub(super) struct Chunk {
-    pub(super) bytes: Closed,
+    pub(super) bytes: Written,
     pub(super) close: ColumnCloseResult,
 }
 
 /// The rows of a page: for each value that is not null the number of its word, and which rows have one.
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(super) struct PageRows {
     pub(super) numbers: Vec<u16>,
     /// One for a value, zero for none; nothing where the column can't be null.
     pub(super) levels: Option<Vec<u8>>,
 }
 
-impl Rows {
+impl PageRows {
     pub(super) fn len(&self) -> usize {
         self.levels.as_ref().map_or(self.numbers.len(), Vec::len)
     }
@@ -84,11 +84,16 @@ impl Rows {
 }
 
 /// Writes the chunk of a column by its words and their numbers, page after page.
-pub(super) fn coded(column: ColumnDescPtr, words: &Words, pages: Vec<Rows>, compression: Compression) -> Result<Chunk> {
+pub(super) fn coded(
+    column: ColumnDescPtr,
+    words: &Words,
+    pages: Vec<PageRows>,
+    compression: Compression,
+) -> Result<Chunk> {
     let bits = bits(words.len());
-    let rows = pages.iter().map(Rows::len).sum();
-    let nulls = pages.iter().map(Rows::nulls).sum::<usize>();
-    let packed = |page: Rows| -> Result<(Vec<u8>, Rows)> { Ok((page.packed(bits)?, page)) };
+    let rows = pages.iter().map(PageRows::len).sum();
+    let nulls = pages.iter().map(PageRows::nulls).sum::<usize>();
+    let packed = |page: PageRows| -> Result<(Vec<u8>, PageRows)> { Ok((page.packed(bits)?, page)) };
     let mut packed = pages.into_iter().map(packed).peekable();
     let first = match packed.peek() {
         Some(Ok((bytes, _))) => bytes.as_slice(),

@@ -75,6 +75,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_lane_that_always_has_work_lets_each_other_in_after_one_piece() {
+        let cpu = Cpu::new(1).unwrap();
+        let done = Arc::new(Mutex::new(vec![]));
+        let piece = |lane: &'static str| {
+            let done = done.clone();
+            cpu.run(move || done.lock().unwrap().push(lane))
+        };
+        let large = async { while piece("large").await.is_ok() {} };
+        let small = async {
+            for _ in 0..100 {
+                let before = done.lock().unwrap().len();
+                piece("small").await.unwrap();
+                let waited = done.lock().unwrap().iter().skip(before).take_while(|lane| **lane == "large").count();
+                assert!(waited <= 1, "{waited} pieces of the large one came first");
+            }
+        };
+        tokio::select! {
+            () = large => panic!("it has work without end"),
+            () = small => {}
+        }
+        assert!(done.lock().unwrap().contains(&"large"));
+    }
+
+    #[tokio::test]
     async fn a_panic_cuts_its_own_work_short_and_no_other() {
         let cpu = Cpu::new(1).unwrap();
         assert!(cpu.run(|| panic!("on purpose")).await.is_err());
